@@ -1,0 +1,1 @@
+"""An autoscaler for GPU inference on Kubernetes that decides in one pure function."""

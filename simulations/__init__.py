@@ -1,0 +1,1 @@
+"""Traffic traces, simulated replicas and the replay that closes the loop between them."""
