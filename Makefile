@@ -14,6 +14,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST_PARALLEL ?= -n auto --maxprocesses=4
 
 # The first interpreter that is new enough and can make environments. Wheels of the pinned versions
 # exist for 3.11 to 3.14.
@@ -54,3 +55,41 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq --progress-bar off -c constraints.txt --no-build-isolation -e '.[dev,fast]'
 	@touch $(STAMP)
 	@echo "make setup: done; the command is $(BIN)/autoscaler"
+
+.PHONY: demo
+demo: setup ## Replay a bundled hour of traffic with two policy files and compare them
+	@$(BIN)/autoscaler demo
+
+.PHONY: fmt
+fmt: setup ## Format the code and mend what can be mended by machine
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+.PHONY: lint
+lint: setup ## Style, import directions, declared dependencies, spelling, YAML
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/yamllint --strict .
+
+.PHONY: types
+types: setup ## Types, strictly, tests included
+	$(BIN)/mypy
+
+.PHONY: check
+check: lint types ## What to run before a commit: lint, types, the quick tests
+	HYPOTHESIS_PROFILE=dev $(BIN)/pytest $(PYTEST_PARALLEL) -m "not slow"
+
+# The floors are enforced: 95 % of lines and branches over all, 100 % of the core and the policies.
+.PHONY: test
+test: lint types ## Everything: lint, types, all tests, coverage floors
+	HYPOTHESIS_PROFILE=ci $(BIN)/pytest $(PYTEST_PARALLEL) --cov --cov-report= --cov-fail-under=0
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='autoscaler/core/*,policies/*' --fail-under=100
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build output
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
