@@ -1,0 +1,46 @@
+"""The error tree, grouped by who must act.
+
+```
+AutoscalerError
+├─ ConfigError        the operator changes a file; exit code 2
+├─ ObservationError   we could not see; becomes `missing`; that workload holds
+├─ ActuationError     we could not act; becomes an Outcome; the next cycle tries again
+├─ PolicyError        a plug-in raised or returned nonsense; that workload holds, loudly
+└─ TraceError         a simulation input is wrong; names file and line; exit code 2
+```
+"""
+
+from collections.abc import Sequence
+
+
+class AutoscalerError(Exception):
+    """Anything that this project raises on purpose."""
+
+
+class ConfigError(AutoscalerError):
+    """A file or setting of the operator is wrong.
+
+    Attributes:
+        problems: One line for each thing to change, in the order of the file; each names
+            file, line, field, rule and the value found.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+class ObservationError(AutoscalerError):
+    """A source of signals or replica counts did not answer usefully."""
+
+
+class ActuationError(AutoscalerError):
+    """A change could not be made in the cluster."""
+
+
+class PolicyError(AutoscalerError):
+    """A policy raised, or returned something that is not a recommendation."""
+
+
+class TraceError(AutoscalerError):
+    """An input of the simulator is wrong; the message names file and line."""

@@ -1,0 +1,272 @@
+"""What was seen: series, replicas and pods of one workload; all workloads in one snapshot.
+
+Everything here is a frozen value. Times are Unix seconds (float), taken from the samples
+themselves, never from the moment of asking.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import PlainSerializer, PlainValidator
+
+from autoscaler.core.spec import Behavior, Bounds, Replica, Slo
+
+
+def _frozen(values: ArrayLike) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def _as_text_if_odd(value: float) -> float | str:
+    """Write NaN and the infinities as Prometheus does: JSON has no word for them."""
+    return value if math.isfinite(value) else str(value)
+
+
+FloatArray = Annotated[
+    NDArray[np.float64],
+    PlainValidator(_frozen),
+    PlainSerializer(lambda array: [_as_text_if_odd(value) for value in array.tolist()]),
+]
+"""Read-only numbers; a row is written to JSON as a list."""
+
+AnyFloat = Annotated[float, PlainSerializer(_as_text_if_odd)]
+"""A float that may be NaN or infinite and survives JSON."""
+
+Memory = Mapping[str, Any]
+"""What a policy wants to find again next cycle: JSON values only, so that it can be journalled."""
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """The samples of one signal, oldest first.
+
+    Attributes:
+        times: Sample times, Unix seconds, strictly rising; shape (n,).
+        values: Sample values in the signal's unit, finite or not, as the source gave them;
+            shape (n,).
+    """
+
+    times: FloatArray
+    values: FloatArray
+
+    def __post_init__(self) -> None:
+        """Freeze the arrays.
+
+        Raises:
+            ValueError: The shapes differ, or the times do not rise.
+        """
+        object.__setattr__(self, "times", _frozen(self.times))
+        object.__setattr__(self, "values", _frozen(self.values))
+        if self.times.ndim != 1 or self.times.shape != self.values.shape:
+            raise ValueError(
+                f"times and values should be two rows of one length, "
+                f"not {self.times.shape} and {self.values.shape}"
+            )
+        if len(self.times) > 1 and not bool(np.all(np.diff(self.times) > 0)):
+            raise ValueError("times should rise strictly")
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[float, float]]) -> "Series":
+        """Build a series from (time, value) pairs, oldest first."""
+        pairs = list(samples)
+        return cls(
+            np.array([time for time, _ in pairs], dtype=np.float64),
+            np.array([value for _, value in pairs], dtype=np.float64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Series):
+            return NotImplemented
+        return np.array_equal(self.times, other.times) and np.array_equal(
+            self.values, other.values, equal_nan=True
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.times.tobytes(), self.values.tobytes()))
+
+    @property
+    def latest(self) -> float:
+        """The newest value; NaN where there is no sample."""
+        return float(self.values[-1]) if len(self.values) else math.nan
+
+    @property
+    def latest_time(self) -> float:
+        """The time of the newest sample; minus infinity where there is none."""
+        return float(self.times[-1]) if len(self.times) else -math.inf
+
+    def finite(self) -> "Series":
+        """Return the series without its NaN and infinite samples."""
+        keep = np.isfinite(self.values)
+        return self if bool(keep.all()) else Series(self.times[keep], self.values[keep])
+
+    def since(self, time: float) -> "Series":
+        """Return the samples that are newer than `time`."""
+        first = int(np.searchsorted(self.times, time, side="right"))
+        return Series(self.times[first:], self.values[first:])
+
+
+class GapReason(StrEnum):
+    """Why a signal brought no usable sample."""
+
+    EMPTY = "empty"
+    """The source answered, and knows no such series."""
+    NAN = "nan"
+    """The newest sample is not a number."""
+    INFINITE = "infinite"
+    """The newest sample is infinite."""
+    PARTIAL = "partial"
+    """The source warned that the answer is incomplete."""
+    ERROR = "error"
+    """The source did not answer, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What was asked for and not seen."""
+
+    reason: GapReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodStatus:
+    """One pod of a workload, as the per-pod rules of the HPA need it.
+
+    Attributes:
+        name: The pod's name.
+        phase: Pending, Running, Succeeded, Failed or Unknown.
+        ready: Status of the Ready condition; None where the condition is absent or Unknown.
+        deleting: Whether it has a deletion timestamp.
+        started: Its start time, Unix seconds; None before the kubelet has seen it.
+        ready_changed: When the Ready condition last changed, Unix seconds.
+        requests: What its containers request, by resource name (cores, bytes).
+    """
+
+    name: str
+    phase: str = "Running"
+    ready: bool | None = True
+    deleting: bool = False
+    started: float | None = None
+    ready_changed: float | None = None
+    requests: Mapping[str, float] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class PodSample:
+    """A metric's value for one pod.
+
+    Attributes:
+        value: In the metric's unit.
+        time: The sample's own time, Unix seconds.
+        window_seconds: The range it averages over.
+    """
+
+    value: AnyFloat
+    time: float
+    window_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """The replicas of a workload.
+
+    Attributes:
+        desired: `spec.replicas` of the target, whoever set it.
+        ready: Replicas that serve.
+        total: `status.replicas`, pods that exist; None where it is not known (then `desired`).
+        failing: Pods that crash, cannot pull their image, or cannot be scheduled for good.
+        rolling: Whether a roll-out is under way.
+    """
+
+    desired: int
+    ready: int
+    total: int | None = None
+    failing: int = 0
+    rolling: bool = False
+
+    @property
+    def starting(self) -> int:
+        """Replicas asked for but not serving yet."""
+        return max(0, self.desired - self.ready)
+
+    @property
+    def status(self) -> int:
+        """Pods that exist, as `status.replicas` tells."""
+        return self.desired if self.total is None else self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the policy file lets a policy know of its workload."""
+
+    bounds: Bounds
+    replica: Replica
+    slo: Slo
+    behavior: Behavior | None = None
+
+
+DEFAULT_TERMS: Final = Terms(Bounds(max=1000), Replica(), Slo())
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one workload; and, once shown to a policy, what goes with it.
+
+    Attributes:
+        now: The time of the cycle, Unix seconds.
+        replicas: The target's replicas.
+        signals: The series by signal name. A policy is shown only usable ones, without
+            non-finite samples.
+        missing: Why the others brought nothing.
+        pods: The target's pods, where a policy asks for them.
+        pod_samples: Per-pod values: signal name, then pod name.
+        memory: What this policy returned as `Recommendation.memory` last time, if anything.
+        lead_seconds: Seconds until a replica asked for now would serve.
+        terms: What the policy file says that a policy may know.
+    """
+
+    now: float
+    replicas: ReplicaStatus
+    signals: Mapping[str, Series] = NOTHING
+    missing: Mapping[str, Gap] = NOTHING
+    pods: tuple[PodStatus, ...] = ()
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = NOTHING
+    memory: Memory | None = None
+    lead_seconds: float = 0.0
+    terms: Terms = field(default=DEFAULT_TERMS)
+
+    def signal(self, name: str) -> Series:
+        """Return the series of a signal that `needs` names; it has at least one finite sample.
+
+        Raises:
+            KeyError: The signal was not seen: it is not among the policy's `needs`.
+        """
+        return self.signals[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was seen of the whole fleet at one time.
+
+    Attributes:
+        now: The time of the cycle, Unix seconds.
+        observations: By workload key (namespace/name). A workload whose target could not be
+            read is absent here and present in `missing`.
+        missing: Why a workload could not be seen at all.
+    """
+
+    now: float
+    observations: Mapping[str, Observation] = NOTHING
+    missing: Mapping[str, Gap] = NOTHING

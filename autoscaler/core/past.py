@@ -1,0 +1,83 @@
+"""What one workload's decisions must remember between cycles: explicit, frozen, restorable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autoscaler.core.observation import NOTHING, Memory
+
+LONGEST_WINDOW_SECONDS = 3600.0
+"""The longest window or period that a policy file may ask for; older history is dropped."""
+
+
+def age(now: float, time: float) -> float:
+    """Return how long ago `time` was, in seconds.
+
+    Rounded to the microsecond, so that "exactly 15 s ago" is 15 whatever the float.
+    """
+    return round(now - time, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A count at a time: a recommendation, or a change that was made.
+
+    Attributes:
+        time: Unix seconds.
+        count: Replicas.
+    """
+
+    time: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The history of one workload, oldest first.
+
+    Attributes:
+        recommendations: What the policies together wanted, before any rule.
+        scale_ups: Replicas added; `count` is positive.
+        scale_downs: Replicas removed; `count` is positive.
+        turns: When the direction of change reversed, Unix seconds.
+        direction: Sign of the last change: 1, -1, or 0 before the first.
+        desired: Replicas found in the last cycle; None before the first.
+        starting: Replicas asked for that do not serve yet, by when they were asked for.
+        blind_since: Since when no policy could see enough; None while one can.
+        memories: What each policy wants to find again, by its place in the file.
+    """
+
+    recommendations: tuple[Mark, ...] = ()
+    scale_ups: tuple[Mark, ...] = ()
+    scale_downs: tuple[Mark, ...] = ()
+    turns: tuple[float, ...] = ()
+    direction: int = 0
+    desired: int | None = None
+    starting: tuple[Mark, ...] = ()
+    blind_since: float | None = None
+    memories: Mapping[str, Memory] = NOTHING
+
+    def recommended(self, now: float, count: int) -> "Past":
+        """Return this past with one more recommendation, and without those over an hour old."""
+        return replace(
+            self, recommendations=(*_recent(self.recommendations, now), Mark(now, count))
+        )
+
+    def changed(self, now: float, before: int, after: int) -> "Past":
+        """Return this past with one more change of size."""
+        if before == after:
+            return self
+        direction = 1 if after > before else -1
+        mark = Mark(now, abs(after - before))
+        ups, downs = _recent(self.scale_ups, now), _recent(self.scale_downs, now)
+        turns = tuple(time for time in self.turns if age(now, time) <= LONGEST_WINDOW_SECONDS)
+        return replace(
+            self,
+            scale_ups=(*ups, mark) if direction > 0 else ups,
+            scale_downs=(*downs, mark) if direction < 0 else downs,
+            turns=(*turns, now) if self.direction * direction < 0 else turns,
+            direction=direction,
+        )
+
+
+def _recent(marks: tuple[Mark, ...], now: float) -> tuple[Mark, ...]:
+    return tuple(mark for mark in marks if age(now, mark.time) <= LONGEST_WINDOW_SECONDS)

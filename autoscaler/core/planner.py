@@ -1,0 +1,183 @@
+"""Snapshot in, plan out: the one place where decisions are made, in every mode.
+
+The order of a cycle, for each workload: note how replicas changed; judge the signals; ask the
+policies; combine; fold the rules; remember.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autoscaler.core.decision import Cycle, Decision, Plan, Proposal, Reason, Step
+from autoscaler.core.observation import NOTHING, GapReason, Observation, Snapshot
+from autoscaler.core.past import Past, age
+from autoscaler.core.policy import Combiner, Verdict
+from autoscaler.core.proposals import View, ask_all, remembered, vote_of
+from autoscaler.core.replicas import notice, why_broken
+from autoscaler.core.rules import Case, apply, outside_bounds
+from autoscaler.core.signals import read_signals
+from autoscaler.core.spec import Actuation, OnMissing
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """What the next cycle must know of the earlier ones: the past of each workload by key."""
+
+    pasts: Mapping[str, Past] = NOTHING
+
+
+def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple[Plan, FleetState]:
+    """Decide for every workload. Pure: equal inputs, equal answers.
+
+    Args:
+        fleet: The policy files, in file order.
+        state: What earlier cycles left.
+        snapshot: What was seen now.
+
+    Returns:
+        The plan, and the state to give to the next call (after `note_outcomes`).
+    """
+    decisions: dict[str, Decision] = {}
+    pasts: dict[str, Past] = {}
+    for workload in fleet.workloads:
+        key = workload.key
+        past = state.pasts.get(key, Past())
+        observation = snapshot.observations.get(key)
+        if observation is None:
+            decisions[key], pasts[key] = _unseen(key, snapshot), past
+        else:
+            combine = fleet.combiners[workload.spec.combine]
+            decisions[key], pasts[key] = decide(workload, observation, past, combine)
+    acting = frozenset(
+        workload.key for workload in fleet.workloads if workload.spec.actuation is Actuation.SCALE
+    )
+    return Plan(snapshot.now, decisions, acting), FleetState(pasts)
+
+
+def note_outcomes(state: FleetState, cycle: Cycle) -> FleetState:
+    """Remember the changes that were really made: rate limits and flap budget count them."""
+    pasts = dict(state.pasts)
+    for outcome in cycle.outcomes:
+        action = outcome.action
+        if outcome.done and action.workload in pasts:
+            past = pasts[action.workload]
+            pasts[action.workload] = past.changed(cycle.plan.now, action.before, action.after)
+    return FleetState(pasts)
+
+
+def decide(
+    workload: ScaledWorkload, observation: Observation, past: Past, combine: Combiner
+) -> tuple[Decision, Past]:
+    """Decide for one workload.
+
+    Args:
+        workload: Its policy file.
+        observation: What was seen of it now.
+        past: What earlier cycles left.
+        combine: What `spec.combine` stands for.
+
+    Returns:
+        The decision with its trail, and the past to remember.
+    """
+    spec, now, current = workload.spec, observation.now, observation.replicas.desired
+    past = notice(past, observation.replicas, now, ours=spec.actuation is Actuation.SCALE)
+    outside = outside_bounds(current, spec.replicas)
+    if outside is not None:
+        count, reason, text = outside
+        steps = (Step("outside_bounds", current, count, reason, text),) if count != current else ()
+        return Decision(workload.key, current, None, count, reason, text, steps=steps), past
+
+    view = View(workload, observation, *read_signals(spec.signals, observation))
+    proposals = ask_all(view, past)
+    verdict = combine([vote_of(proposal, current) for proposal in proposals], current)
+    past = replace(past, blind_since=_blind_since(past, view, proposals))
+    wanted, reason, text = _wanted(view, past, verdict, proposals)
+    blind = _why_blind(view, proposals)
+    broken = why_broken(past, observation.replicas, now, spec.replica.cold_start_seconds)
+    count, steps = apply(
+        wanted,
+        Case(
+            now=now,
+            current=current,
+            wanted=wanted,
+            bounds=spec.replicas,
+            behavior=spec.behavior,
+            past=past,
+            blind=blind,
+            broken=broken,
+        ),
+    )
+    # While something is unseen the present size counts as recommended: after the outage a
+    # decrease waits for a whole stabilization window of good data.
+    past = past.recommended(now, max(wanted, current) if blind else wanted)
+    past = replace(past, memories=remembered(past, workload, proposals))
+    if steps:
+        reason, text = steps[-1].reason, "; ".join([text, *(step.text for step in steps)])
+    decision = Decision(
+        workload=workload.key,
+        current=current,
+        combined=verdict.replicas,
+        replicas=count,
+        reason=reason,
+        text=text,
+        readings=tuple(view.readings.values()),
+        proposals=proposals,
+        steps=steps,
+    )
+    return decision, past
+
+
+def _unseen(key: str, snapshot: Snapshot) -> Decision:
+    gap = snapshot.missing.get(key)
+    why = f"{gap.reason}: {gap.detail}" if gap else "it is not in the snapshot"
+    return Decision(key, None, None, None, Reason.UNSEEN, f"the target was not seen: {why}")
+
+
+def _wanted(
+    view: View, past: Past, verdict: Verdict, proposals: tuple[Proposal, ...]
+) -> tuple[int, Reason, str]:
+    """The number before the rules: the policies' own, the fallback's, or what runs now."""
+    current = view.observation.replicas.desired
+    fallback = view.workload.spec.fallback
+    wanted = current if verdict.replicas is None else verdict.replicas
+    if past.blind_since is not None and fallback.replicas != "keep" and not _asleep(view):
+        blind_for = age(view.observation.now, past.blind_since)
+        if blind_for >= fallback.after_seconds and fallback.replicas > wanted:
+            text = f"blind for {blind_for:g} s: fallback.replicas is {fallback.replicas}"
+            return fallback.replicas, Reason.FALLBACK, text
+    if verdict.replicas is not None:
+        reason = Reason.AT_TARGET if wanted == current else Reason.RECOMMENDED
+        return wanted, reason, verdict.reason
+    failed = [proposal for proposal in proposals if proposal.failed]
+    if failed:
+        return current, Reason.POLICY_FAILED, f"{failed[0].policy} {failed[0].why}"
+    if any(proposal.live for proposal in proposals):
+        return current, Reason.NO_OPINION, verdict.reason
+    why = "; ".join(f"{proposal.policy}: {proposal.why}" for proposal in proposals)
+    return current, Reason.BLIND, f"no policy can see enough: {why}"
+
+
+def _why_blind(view: View, proposals: tuple[Proposal, ...]) -> str:
+    """Say, if so, what forbids a decrease: whatever a policy uses and cannot fully trust."""
+    used = sorted({name for policy in view.workload.spec.policies for name in policy.uses})
+    doubts = [view.describe(name) for name in used if not view.trusts(name)]
+    doubts += [f"{proposal.policy} {proposal.why}" for proposal in proposals if proposal.failed]
+    return "; ".join(doubts)
+
+
+def _blind_since(past: Past, view: View, proposals: tuple[Proposal, ...]) -> float | None:
+    """Since when nobody can see enough; None while somebody can."""
+    insists = any(
+        spec.on_missing is OnMissing.FALLBACK and not view.readings[name].usable
+        for name, spec in view.workload.spec.signals.items()
+    )
+    if any(proposal.live for proposal in proposals) and not insists:
+        return None
+    return view.observation.now if past.blind_since is None else past.blind_since
+
+
+def _asleep(view: View) -> bool:
+    """Whether nothing runs and the silence is just that: a sleeping workload exports nothing."""
+    gaps = view.observation.missing.values()
+    silent = all(gap.reason is GapReason.EMPTY for gap in gaps)
+    return view.observation.replicas.desired == 0 and silent

@@ -1,0 +1,120 @@
+"""Each policy is asked for its number, if it can see enough; one that fails stops nobody else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autoscaler.core.decision import Proposal, Reading
+from autoscaler.core.observation import Memory, Observation, Series
+from autoscaler.core.past import Past
+from autoscaler.core.policy import Policy, Recommendation, Vote
+from autoscaler.core.workload import ScaledWorkload
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One workload in one cycle: its file, what was seen, how the signals were judged.
+
+    Attributes:
+        workload: The policy file.
+        observation: What was seen.
+        readings: Every signal, judged.
+        shown: The series that policies may be shown.
+    """
+
+    workload: ScaledWorkload
+    observation: Observation
+    readings: Mapping[str, Reading]
+    shown: Mapping[str, Series]
+
+    def describe(self, signal: str) -> str:
+        """Say in a few words how far a signal can be trusted."""
+        reading = self.readings.get(signal)
+        if reading is None:
+            return f"{signal} is not defined"
+        return f"{signal} is {reading.state}" + (f" ({reading.why})" if reading.why else "")
+
+    def trusts(self, signal: str) -> bool:
+        """Whether a decrease may rest on a signal."""
+        return signal in self.readings and self.readings[signal].may_lower
+
+
+def ask_all(view: View, past: Past) -> tuple[Proposal, ...]:
+    """Ask every policy of a workload, in file order."""
+    policies = view.workload.spec.policies
+    return tuple(
+        _ask(policy, view, past.memories.get(_place(place, policy)))
+        for place, policy in enumerate(policies)
+    )
+
+
+def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
+    unseen = [name for name in sorted(policy.needs) if name not in view.shown]
+    if unseen:
+        why = "; ".join(view.describe(name) for name in unseen)
+        return Proposal(policy.label, live=False, recommendation=None, why=why)
+    uses = sorted(policy.uses)
+    observation = replace(
+        view.observation,
+        signals={name: view.shown[name] for name in uses if name in view.shown},
+        memory=memory,
+        lead_seconds=view.workload.spec.replica.cold_start_seconds,
+        terms=view.workload.terms,
+    )
+    try:
+        answer = _checked(policy.recommend(observation))
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        why = f"failed: {type(error).__name__}: {error}"
+        return Proposal(policy.label, live=False, recommendation=None, why=why, failed=True)
+    ageing = not all(view.trusts(name) for name in uses)
+    return Proposal(policy.label, live=True, recommendation=answer, ageing=ageing)
+
+
+def _checked(answer: object) -> Recommendation:
+    """Refuse nonsense from a plug-in.
+
+    Raises:
+        TypeError: Not a recommendation, or its count is no whole number.
+        ValueError: The count is negative.
+    """
+    if not isinstance(answer, Recommendation):
+        raise TypeError(f"should return a Recommendation, not {type(answer).__name__}")
+    count: object = answer.replicas
+    if count is None:
+        return answer
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"replicas should be a whole number, not {count!r}")
+    if count < 0:
+        raise ValueError(f"replicas should be 0 or more, not {count}")
+    return answer
+
+
+def vote_of(proposal: Proposal, current: int) -> Vote:
+    """Return a proposal as the combiner sees it.
+
+    What rests on an ageing signal may raise and never lower: it counts as at least the present
+    size. A recommendation that is a floor by nature (`raise_only`) binds only from below.
+    """
+    answer = proposal.recommendation
+    count = answer.replicas if answer is not None else None
+    if count is not None and proposal.ageing and not proposal.floor:
+        count = max(count, current)
+    return Vote(proposal.policy, proposal.live, count, may_lower=not proposal.floor)
+
+
+def remembered(
+    past: Past, workload: ScaledWorkload, proposals: tuple[Proposal, ...]
+) -> dict[str, Memory]:
+    """What each policy wants to find again; one that was not asked keeps what it had."""
+    kept: dict[str, Memory] = {}
+    for place, (policy, proposal) in enumerate(zip(workload.spec.policies, proposals, strict=True)):
+        name = _place(place, policy)
+        answer = proposal.recommendation
+        memory = past.memories.get(name) if answer is None else answer.memory
+        if memory is not None:
+            kept[name] = memory
+    return kept
+
+
+def _place(place: int, policy: Policy) -> str:
+    """Name a policy's memory so that an edited file does not hand it to another algorithm."""
+    return f"{place}:{policy.type}"

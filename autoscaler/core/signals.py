@@ -1,0 +1,191 @@
+"""How far each signal can be trusted: fresh, ageing, stale, missing or suspect.
+
+An outage is never a zero. What is judged is the age of the newest finite sample, by the sample's
+own time; NaN, infinity, an empty answer, a partial one and an error are reasons, not values.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from autoscaler.core.decision import Reading, SignalState
+from autoscaler.core.observation import Gap, GapReason, Observation, PodSample, Series
+from autoscaler.core.past import age
+from autoscaler.core.spec import OnMissing, Role, SignalSpec
+
+_USABLE_BOTH_WAYS = frozenset({SignalState.FRESH})
+_USABLE = frozenset({SignalState.FRESH, SignalState.AGEING})
+
+
+def read_signals(
+    specs: Mapping[str, SignalSpec], observation: Observation
+) -> tuple[Mapping[str, Reading], Mapping[str, Series]]:
+    """Judge every signal of a workload.
+
+    Args:
+        specs: The workload's signals by name.
+        observation: What was seen of it.
+
+    Returns:
+        The reading of each signal, in file order, and the series that policies may be shown:
+        usable ones, without non-finite samples.
+    """
+    now = observation.now
+    series = {name: _seen(name, observation) for name in specs}
+    readings = {
+        name: _by_age(name, spec, series[name], observation.missing.get(name), now)
+        for name, spec in specs.items()
+    }
+    readings = _doubt_zeros(specs, readings, observation.replicas.ready)
+    shown: dict[str, Series] = {}
+    for name, spec in specs.items():
+        if _is_idle(name, specs, readings, series):
+            when = series[name].latest_time if len(series[name]) else now
+            readings[name] = replace(
+                readings[name],
+                state=SignalState.FRESH,
+                value=0.0,
+                age_seconds=age(now, when),
+                usable=True,
+                may_lower=True,
+                why="idle: nobody waited",
+            )
+            shown[name] = Series.of([(when, 0.0)])
+        else:
+            readings[name], shown_series = _as_file_says(
+                spec, readings[name], series[name], observation.missing.get(name), now
+            )
+            if shown_series is not None:
+                shown[name] = shown_series
+    return readings, shown
+
+
+def _seen(name: str, observation: Observation) -> Series:
+    """The signal's series; of a per-pod signal, the mean of its finite samples."""
+    if name in observation.signals:
+        return observation.signals[name]
+    samples = observation.pod_samples.get(name, {}).values()
+    return _mean_of(sample for sample in samples if math.isfinite(sample.value))
+
+
+def _mean_of(samples: Iterable[PodSample]) -> Series:
+    found = list(samples)
+    if not found:
+        return Series.of([])
+    newest = max(sample.time for sample in found)
+    return Series.of([(newest, sum(sample.value for sample in found) / len(found))])
+
+
+def _by_age(name: str, spec: SignalSpec, series: Series, gap: Gap | None, now: float) -> Reading:
+    """Judge by the age of the newest finite sample alone."""
+    finite = series.finite()
+    if not len(finite):
+        return Reading(name, SignalState.MISSING, None, None, why=_why_none(series, gap))
+    old = age(now, finite.latest_time)
+    state, why = SignalState.FRESH, ""
+    if old > spec.max_age:
+        state, why = SignalState.STALE, f"newest sample is {old:g} s old"
+    elif old < -spec.max_age:
+        state, why = SignalState.SUSPECT, f"newest sample lies {-old:g} s in the future"
+    elif old > spec.max_age / 2:
+        state, why = SignalState.AGEING, f"newest sample is {old:g} s old"
+    elif not math.isfinite(series.latest):
+        state, why = SignalState.AGEING, f"newest sample is {series.latest}"
+    elif gap is not None:
+        state, why = SignalState.AGEING, f"{gap.reason}: {gap.detail}".rstrip(": ")
+    if state is SignalState.STALE and gap is not None:
+        why = f"{why}; {gap.reason} {gap.detail}".rstrip()
+    return Reading(
+        name, state, finite.latest, old, state in _USABLE, state in _USABLE_BOTH_WAYS, why
+    )
+
+
+def _why_none(series: Series, gap: Gap | None) -> str:
+    if len(series):
+        return "nan" if math.isnan(series.latest) else "infinite"
+    if gap is None:
+        return str(GapReason.EMPTY)
+    return f"{gap.reason}: {gap.detail}" if gap.detail else str(gap.reason)
+
+
+def _doubt_zeros(
+    specs: Mapping[str, SignalSpec], readings: Mapping[str, Reading], ready: int
+) -> dict[str, Reading]:
+    """Doubt a throughput or utilisation of 0 while ready replicas leave requests waiting."""
+    waiting = next(
+        (
+            reading
+            for name, reading in readings.items()
+            if specs[name].role is Role.QUEUE and reading.usable and (reading.value or 0.0) > 0
+        ),
+        None,
+    )
+    if waiting is None or ready == 0:
+        return dict(readings)
+    doubted = {
+        name: replace(
+            reading,
+            state=SignalState.SUSPECT,
+            usable=False,
+            may_lower=False,
+            why=f"reads 0 while {waiting.signal} is {waiting.value:g}",
+        )
+        for name, reading in readings.items()
+        if reading.usable
+        and reading.value == 0.0
+        and specs[name].role in (Role.THROUGHPUT, Role.UTILIZATION)
+    }
+    return {**readings, **doubted}
+
+
+def _is_idle(
+    name: str,
+    specs: Mapping[str, SignalSpec],
+    readings: Mapping[str, Reading],
+    series: Mapping[str, Series],
+) -> bool:
+    """Whether a latency is NaN because there was nobody to measure.
+
+    A quantile over no requests is NaN. That is idleness only where something else says so,
+    freshly: nothing arrives or is served, or the queue stayed empty; and no queue holds anyone.
+    """
+    newest = series[name].latest if len(series[name]) else 0.0
+    if specs[name].role is not Role.LATENCY or not math.isnan(newest):
+        return False
+    quiet = False
+    for other, spec in specs.items():
+        reading = readings[other]
+        fresh = reading.state is SignalState.FRESH
+        if spec.role is Role.QUEUE:
+            if not fresh or reading.value != 0.0:
+                return False
+            quiet = quiet or bool((series[other].finite().values == 0.0).all())
+        elif spec.role in (Role.THROUGHPUT, Role.ARRIVALS):
+            if fresh and reading.value != 0.0:
+                return False
+            quiet = quiet or fresh
+    return quiet
+
+
+def _as_file_says(
+    spec: SignalSpec, reading: Reading, series: Series, gap: Gap | None, now: float
+) -> tuple[Reading, Series | None]:
+    """Treat an unusable signal as `onMissing` says; say what policies may be shown."""
+    if reading.usable:
+        return reading, series.finite()
+    if spec.on_missing is OnMissing.LAST and reading.value is not None:
+        text = f"{reading.why}; the last value counts"
+        return replace(reading, usable=True, may_lower=False, why=text), series.finite()
+    answered = gap is None or gap.reason in (GapReason.EMPTY, GapReason.NAN)
+    if (
+        spec.on_missing is OnMissing.ZERO
+        and reading.state is SignalState.MISSING
+        and answered
+        and not math.isinf(series.latest)
+    ):
+        zero = replace(
+            reading, value=0.0, age_seconds=0.0, usable=True, may_lower=True,
+            why=f"{reading.why}; read as 0, as onMissing says",
+        )  # fmt: skip
+        return zero, Series.of([(now, 0.0)])
+    return reading, None

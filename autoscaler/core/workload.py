@@ -1,0 +1,155 @@
+"""The whole of a policy file: `kind: ScaledWorkload`, and the fleet of all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, SerializeAsAny, model_validator
+
+from autoscaler.core.observation import Terms
+from autoscaler.core.policy import Combiner, Policy
+from autoscaler.core.spec import (
+    DNS_LABEL,
+    Actuation,
+    Behavior,
+    Bounds,
+    Fallback,
+    Replica,
+    SignalSpec,
+    Slo,
+    Spec,
+    Target,
+)
+
+API_VERSION: Final = "inference-autoscaler.dev/v1alpha1"
+
+
+class Metadata(Spec):
+    """Name and namespace, as of any Kubernetes object."""
+
+    name: Annotated[str, Field(pattern=DNS_LABEL, max_length=253)]
+    """Unique among the policy files of its namespace."""
+
+    namespace: Annotated[str, Field(pattern=DNS_LABEL, max_length=63)] = "default"
+    """Where the target lies."""
+
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Free; not used to decide."""
+
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+    """Free; not used to decide."""
+
+
+class WorkloadSpec(Spec):
+    """What to watch, what to decide with, what to change."""
+
+    target: Target
+    """The object whose replicas are scaled."""
+
+    actuation: Actuation = Actuation.NONE
+    """none (watch only), scale (we patch) or hpa (an HPA follows)."""
+
+    replicas: Bounds
+    """The least and the most replicas."""
+
+    replica: Replica = Replica()
+    """What one replica needs and how long it takes to start."""
+
+    slo: Slo = Slo()
+    """What users were promised."""
+
+    source: str = "default"
+    """Name of the Prometheus to ask."""
+
+    match: Mapping[str, str] = Field(default_factory=dict)
+    """Label values that pick this workload's series; fills $match and $labels."""
+
+    signals: Mapping[str, SignalSpec] = Field(default_factory=dict)
+    """Measurements by name."""
+
+    policies: Annotated[tuple[SerializeAsAny[Policy], ...], Field(min_length=1)]
+    """Algorithms with their parameters, in order."""
+
+    combine: str = "highest"
+    """How recommendations become one number: highest, vote or first-live."""
+
+    behavior: Behavior | None = None
+    """The HPA v2 schema and defaults, and maxReversalsPerHour."""
+
+    fallback: Fallback = Fallback()
+    """What to run when nothing useful has been seen for a while."""
+
+
+class ScaledWorkload(Spec):
+    """One workload: its target, signals, policies and limits."""
+
+    api_version: Literal["inference-autoscaler.dev/v1alpha1"] = API_VERSION
+    """inference-autoscaler.dev/v1alpha1."""
+
+    kind: Literal["ScaledWorkload"] = "ScaledWorkload"
+    """ScaledWorkload."""
+
+    metadata: Metadata
+    """Name and namespace."""
+
+    spec: WorkloadSpec
+    """What to watch, what to decide with, what to change."""
+
+    @model_validator(mode="after")
+    def _target_lies_here(self) -> Self:
+        stated = self.spec.target.namespace
+        if stated is not None and stated != self.metadata.namespace:
+            raise ValueError(
+                f"target.namespace should equal metadata.namespace "
+                f"({self.metadata.namespace}), not {stated}"
+            )
+        return self
+
+    @property
+    def key(self) -> str:
+        """namespace/name: how every other place names this workload."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def terms(self) -> Terms:
+        """What its policies may know of it."""
+        spec = self.spec
+        return Terms(spec.replicas, spec.replica, spec.slo, spec.behavior)
+
+    def with_actuation(self, actuation: Actuation) -> "ScaledWorkload":
+        """Return the same workload, changed by somebody else."""
+        return self.model_copy(
+            update={"spec": self.spec.model_copy(update={"actuation": actuation})}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """Every workload under our care, in file order.
+
+    Attributes:
+        workloads: The policy files.
+        combiners: What each name in `spec.combine` stands for.
+    """
+
+    workloads: tuple[ScaledWorkload, ...]
+    combiners: Mapping[str, Combiner]
+
+    def __post_init__(self) -> None:
+        """Refuse two workloads of one key, and a combiner that nobody brought.
+
+        Raises:
+            ValueError: Two workloads share a key, or `spec.combine` names no combiner.
+        """
+        keys = [workload.key for workload in self.workloads]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"workload {twice[0]} is defined twice")
+        for workload in self.workloads:
+            if workload.spec.combine not in self.combiners:
+                raise ValueError(f"{workload.key}: no combiner is called {workload.spec.combine!r}")
+
+    def acted_on(self) -> "FleetSpec":
+        """Return the same fleet with every workload scaled by us, as a replay needs it."""
+        acting = tuple(workload.with_actuation(Actuation.SCALE) for workload in self.workloads)
+        return FleetSpec(acting, self.combiners)
