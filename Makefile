@@ -27,7 +27,7 @@ for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3
 done; \
 if [ -z "$$found" ] && [ -n "$$no_venv" ]; then \
   echo "make setup: $$no_venv cannot create a virtual environment: its module ensurepip is missing." >&2; \
-  echo "On Debian and Ubuntu install the package python3-venv (apt-get install python3-venv), then run make again." >&2; \
+  echo "On Debian and Ubuntu: apt-get install python3-venv; then run make again." >&2; \
   exit 1; \
 fi; \
 if [ -z "$$found" ]; then \
@@ -62,14 +62,14 @@ demo: setup ## Replay a bundled hour of traffic with two policy files and compar
 
 .PHONY: fmt
 fmt: setup ## Format the code and mend what can be mended by machine
-	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format --quiet .
 
 .PHONY: lint
 lint: setup ## Style, import directions, declared dependencies, spelling, YAML
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
 	$(BIN)/yamllint --strict .
