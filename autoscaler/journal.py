@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from autoscaler.core.decision import Cycle
 from autoscaler.core.errors import ConfigError
-from autoscaler.core.observation import NOTHING, FloatArray, Series
+from autoscaler.core.observation import FloatArray, Series
 from autoscaler.core.workload import FleetSpec
 
 VERSION: Final = 1
@@ -93,7 +93,7 @@ def encode(cycle: Cycle, written: SeriesByKey) -> dict[str, Any]:
         written: The series as last written, by (workload, signal); updated in place.
     """
     snapshot = cycle.snapshot
-    bare = {key: replace(seen, signals=NOTHING) for key, seen in snapshot.observations.items()}
+    bare = {key: replace(seen, signals={}) for key, seen in snapshot.observations.items()}
     document: dict[str, Any] = _CYCLE.dump_python(
         replace(cycle, snapshot=replace(snapshot, observations=bare)),
         mode="json",

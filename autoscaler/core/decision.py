@@ -1,10 +1,10 @@
 """What was decided, with its trail: readings, votes, steps, decision, plan, action, cycle."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from autoscaler.core.observation import NOTHING, Snapshot
+from autoscaler.core.observation import Snapshot
 from autoscaler.core.policy import Recommendation
 
 
@@ -187,7 +187,7 @@ class Plan:
     """
 
     now: float
-    decisions: Mapping[str, Decision] = NOTHING
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
     acting: frozenset[str] = frozenset()
 
     def actions(self) -> tuple[Action, ...]:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -41,8 +40,6 @@ AnyFloat = Annotated[float, PlainSerializer(_as_text_if_odd)]
 
 Memory = Mapping[str, Any]
 """What a policy wants to find again next cycle: JSON values only, so that it can be journalled."""
-
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +157,7 @@ class PodStatus:
     deleting: bool = False
     started: float | None = None
     ready_changed: float | None = None
-    requests: Mapping[str, float] = NOTHING
+    requests: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +236,10 @@ class Observation:
 
     now: float
     replicas: ReplicaStatus
-    signals: Mapping[str, Series] = NOTHING
-    missing: Mapping[str, Gap] = NOTHING
+    signals: Mapping[str, Series] = field(default_factory=dict)
+    missing: Mapping[str, Gap] = field(default_factory=dict)
     pods: tuple[PodStatus, ...] = ()
-    pod_samples: Mapping[str, Mapping[str, PodSample]] = NOTHING
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
     memory: Memory | None = None
     lead_seconds: float = 0.0
     terms: Terms = field(default=DEFAULT_TERMS)
@@ -268,5 +265,5 @@ class Snapshot:
     """
 
     now: float
-    observations: Mapping[str, Observation] = NOTHING
-    missing: Mapping[str, Gap] = NOTHING
+    observations: Mapping[str, Observation] = field(default_factory=dict)
+    missing: Mapping[str, Gap] = field(default_factory=dict)

@@ -1,9 +1,9 @@
 """What one workload's decisions must remember between cycles: explicit, frozen, restorable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from autoscaler.core.observation import NOTHING, Memory
+from autoscaler.core.observation import Memory
 
 LONGEST_WINDOW_SECONDS = 3600.0
 """The longest window or period that a policy file may ask for; older history is dropped."""
@@ -54,7 +54,7 @@ class Past:
     desired: int | None = None
     starting: tuple[Mark, ...] = ()
     blind_since: float | None = None
-    memories: Mapping[str, Memory] = NOTHING
+    memories: Mapping[str, Memory] = field(default_factory=dict)
 
     def recommended(self, now: float, count: int) -> "Past":
         """Return this past with one more recommendation, and without those over an hour old."""

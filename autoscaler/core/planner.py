@@ -5,10 +5,10 @@ policies; combine; fold the rules; remember.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from autoscaler.core.decision import Cycle, Decision, Plan, Proposal, Reason, Step
-from autoscaler.core.observation import NOTHING, GapReason, Observation, Snapshot
+from autoscaler.core.observation import GapReason, Observation, Snapshot
 from autoscaler.core.past import Past, age
 from autoscaler.core.policy import Combiner, Verdict
 from autoscaler.core.proposals import View, ask_all, remembered, vote_of
@@ -23,7 +23,7 @@ from autoscaler.core.workload import FleetSpec, ScaledWorkload
 class FleetState:
     """What the next cycle must know of the earlier ones: the past of each workload by key."""
 
-    pasts: Mapping[str, Past] = NOTHING
+    pasts: Mapping[str, Past] = field(default_factory=dict)
 
 
 def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple[Plan, FleetState]:

@@ -3,9 +3,9 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from autoscaler.core.observation import NOTHING, FloatArray, Memory, Observation
+from autoscaler.core.observation import FloatArray, Memory, Observation
 from autoscaler.core.spec import Spec
 
 
@@ -41,7 +41,7 @@ class Recommendation:
 
     replicas: int | None
     reason: str
-    evidence: Mapping[str, float] = NOTHING
+    evidence: Mapping[str, float] = field(default_factory=dict)
     memory: Memory | None = None
     forecast: Forecast | None = None
     raise_only: bool = False
