@@ -44,8 +44,15 @@ help: ## List what can be made
 .PHONY: setup
 setup: $(STAMP) ## Create .venv with pinned versions (does nothing when up to date)
 
+# An environment holds its own path and a link to its interpreter: after a move of the folder, or an
+# upgrade that took the interpreter away, it is made anew.
+SOUND := [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python -c '' 2>/dev/null
+ifneq ($(shell $(SOUND) && echo yes),yes)
+.PHONY: $(STAMP)
+endif
+
 $(STAMP): pyproject.toml constraints.txt
-	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	@if ! { $(SOUND); }; then \
 	  $(FIND_PYTHON); \
 	  echo "make setup: creating $(VENV) with $$found ($$("$$found" --version 2>&1))"; \
 	  "$$found" -m venv --clear $(VENV) || exit 1; \
@@ -53,7 +60,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "make setup: installing pinned versions into $(VENV) (one to three minutes the first time)"
 	@$(BIN)/python -m pip install -qq --progress-bar off -c constraints.txt hatchling editables
 	@$(BIN)/python -m pip install -qq --progress-bar off -c constraints.txt --no-build-isolation -e '.[dev,fast]'
-	@touch $(STAMP)
+	@echo "$(CURDIR)" >$(STAMP)
 	@echo "make setup: done; the command is $(BIN)/autoscaler"
 
 .PHONY: demo

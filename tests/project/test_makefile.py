@@ -27,7 +27,7 @@ def machine(tmp_path: Path) -> Machine:
         shutil.copy(ROOT / name, project)
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("awk", "sh"):
+    for name in ("awk", "cat", "sh"):
         (programs / name).symlink_to(str(shutil.which(name)))
 
     def run(
@@ -101,10 +101,25 @@ def test_lists_every_target_with_what_it_does(machine: Machine, goal: list[str])
 
 
 def test_does_nothing_when_the_environment_is_up_to_date(machine: Machine, tmp_path: Path) -> None:
-    stamp = tmp_path / "project" / ".venv" / ".installed"
-    stamp.parent.mkdir()
-    stamp.touch()
+    an_environment(tmp_path / "project", made_in=tmp_path / "project")
 
     done = machine("setup")
 
     assert (done.returncode, done.stdout) == (0, "make: Nothing to be done for 'setup'.\n")
+
+
+def test_makes_the_environment_anew_after_the_folder_was_moved(
+    machine: Machine, tmp_path: Path
+) -> None:
+    an_environment(tmp_path / "project", made_in=tmp_path / "elsewhere")
+
+    done = machine("setup", patch=NO_ENSUREPIP)  # so that it stops where it would begin
+
+    assert "cannot create a virtual environment" in done.stderr
+
+
+def an_environment(project: Path, made_in: Path) -> None:
+    programs = project / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to(sys.executable)
+    (project / ".venv" / ".installed").write_text(f"{made_in}\n", encoding="utf-8")
