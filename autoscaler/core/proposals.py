@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from autoscaler.core.decision import Proposal, Reading
+from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory, Observation, Series
 from autoscaler.core.past import Past
 from autoscaler.core.policy import Policy, Recommendation, Vote
@@ -61,30 +62,31 @@ def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
         terms=view.workload.terms,
     )
     try:
-        answer = _checked(policy.recommend(observation))
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-        why = f"failed: {type(error).__name__}: {error}"
+        answer = _answer(policy, observation)
+    except PolicyError as error:
+        why = f"failed: {error}"
         return Proposal(policy.label, live=False, recommendation=None, why=why, failed=True)
     ageing = not all(view.trusts(name) for name in uses)
     return Proposal(policy.label, live=True, recommendation=answer, ageing=ageing)
 
 
-def _checked(answer: object) -> Recommendation:
-    """Refuse nonsense from a plug-in.
+def _answer(policy: Policy, observation: Observation) -> Recommendation:
+    """Ask a plug-in and refuse nonsense.
 
     Raises:
-        TypeError: Not a recommendation, or its count is no whole number.
-        ValueError: The count is negative.
+        PolicyError: It raised; or its answer is no recommendation of a whole number, 0 or more.
     """
+    try:
+        answer: object = policy.recommend(observation)
+    except Exception as error:  # a plug-in may raise anything, and must not stop the others
+        raise PolicyError(f"{type(error).__name__}: {error}") from error
     if not isinstance(answer, Recommendation):
-        raise TypeError(f"should return a Recommendation, not {type(answer).__name__}")
+        raise PolicyError(f"should return a Recommendation, not {type(answer).__name__}")
     count: object = answer.replicas
     if count is None:
         return answer
-    if not isinstance(count, int) or isinstance(count, bool):
-        raise TypeError(f"replicas should be a whole number, not {count!r}")
-    if count < 0:
-        raise ValueError(f"replicas should be 0 or more, not {count}")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise PolicyError(f"replicas should be a whole number, 0 or more, not {count!r}")
     return answer
 
 
