@@ -1,0 +1,122 @@
+"""Replay: a trace through simulated replicas, with the controller that also runs live."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from autoscaler.controller import Controller
+from autoscaler.core.policy import Combiner
+from autoscaler.core.ports import Journal
+from autoscaler.core.spec import Actuation
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from simulations.cluster import Moment, SimulatedCluster
+from simulations.score import Score, score
+from simulations.trace import Trace
+
+START: Final = 1_767_571_200.0
+"""When a replay begins if nobody says: Monday 5 January 2026, 00:00 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay is.
+
+    Attributes:
+        seconds: Simulated so far.
+        total_seconds: How long the trace is; the replay ends soon after.
+        moment: The cluster now.
+    """
+
+    seconds: float
+    total_seconds: float
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """What came of a replay.
+
+    Attributes:
+        score: How it went.
+        cycles: Control cycles run.
+        timeline: The cluster before each cycle's actions, and at the end.
+        changes: Changes of the number of replicas: seconds since the start, before, after.
+    """
+
+    score: Score
+    cycles: int
+    timeline: tuple[Moment, ...]
+    changes: tuple[tuple[float, int, int], ...]
+
+
+def replay(  # noqa: PLR0913  # keywords, each with a default
+    trace: Trace,
+    workload: ScaledWorkload,
+    combiners: Mapping[str, Combiner],
+    *,
+    start: float = START,
+    interval_seconds: float = 15.0,
+    scrape_seconds: float = 15.0,
+    replicas: int | None = None,
+    cold_start_spread: float = 0.0,
+    seed: int = 1,
+    drain_seconds: float = 600.0,
+    journal: Journal | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ReplayResult:
+    """Run a trace against a policy file, whatever its `spec.actuation` says.
+
+    The controller looks and acts every `interval_seconds`, first that long after the start. After
+    the last arrival the replay goes on until everything is answered, but at most `drain_seconds`;
+    what is left then is unfinished. Equal arguments give equal results and an equal journal.
+
+    Args:
+        trace: What arrives.
+        workload: The policy file, with `spec.replica.profile`.
+        combiners: What the names in `spec.combine` stand for.
+        start: When the trace begins, Unix seconds: matters to calendars and to the journal.
+        interval_seconds: Time between control cycles.
+        scrape_seconds: Time between scrapes, that is, how often signals can change.
+        replicas: How many are ready at the start; `spec.replicas.min`, but at least 1, if absent.
+        cold_start_spread: Standard deviation of the logarithm of the cold start.
+        seed: Draws the cold starts; without a spread nothing is drawn.
+        drain_seconds: Longest time after the last arrival.
+        journal: Keeps the cycles.
+        on_progress: Called before each cycle.
+
+    Raises:
+        ConfigError: The policy file names no known profile, or a signal measures nothing that the
+            simulator knows.
+        ValueError: An argument is out of range.
+    """
+    if not interval_seconds > 0 or not drain_seconds >= 0:
+        raise ValueError("interval_seconds should be above 0, drain_seconds at least 0")
+    acting = workload.with_actuation(Actuation.SCALE)
+    cluster = SimulatedCluster(
+        trace,
+        acting,
+        start=start,
+        scrape_seconds=scrape_seconds,
+        replicas=replicas,
+        cold_start_spread=cold_start_spread,
+        rng=np.random.default_rng(seed),
+    )
+    fleet = FleetSpec((acting,), combiners)
+    controller = Controller(fleet, observer=cluster, actuator=cluster, journal=journal)
+    latest = trace.seconds + drain_seconds
+    timeline: list[Moment] = []
+    cycles = 0
+    while True:
+        seconds = min((cycles + 1) * interval_seconds, latest)
+        cluster.advance(start + seconds)
+        moment = cluster.moment()
+        timeline.append(moment)
+        if on_progress is not None:
+            on_progress(Progress(seconds, trace.seconds, moment))
+        if seconds >= latest or cluster.served:
+            break
+        controller.run_once(start + seconds)
+        cycles += 1
+    return ReplayResult(score(cluster), cycles, tuple(timeline), tuple(cluster.changes))
