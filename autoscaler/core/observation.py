@@ -24,16 +24,22 @@ def _frozen(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _as_text_if_odd(value: float) -> float | str:
-    """Write NaN and the infinities as Prometheus does: JSON has no word for them."""
+    """Write NaN and the infinities as words: JSON has no numbers for them."""
     return value if math.isfinite(value) else str(value)
+
+
+def _as_lists(array: NDArray[np.float64]) -> list[Any]:
+    if array.ndim > 1:
+        return [_as_lists(row) for row in array]
+    return [_as_text_if_odd(value) for value in array.tolist()]
 
 
 FloatArray = Annotated[
     NDArray[np.float64],
     PlainValidator(_frozen),
-    PlainSerializer(lambda array: [_as_text_if_odd(value) for value in array.tolist()]),
+    PlainSerializer(_as_lists),
 ]
-"""Read-only numbers; a row is written to JSON as a list."""
+"""Read-only numbers; written to JSON as lists."""
 
 AnyFloat = Annotated[float, PlainSerializer(_as_text_if_odd)]
 """A float that may be NaN or infinite and survives JSON."""

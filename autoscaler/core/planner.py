@@ -84,8 +84,8 @@ def decide(
     outside = outside_bounds(current, spec.replicas)
     if outside is not None:
         count, reason, text = outside
-        steps = (Step("outside_bounds", current, count, reason, text),) if count != current else ()
-        return Decision(workload.key, current, None, count, reason, text, steps=steps), past
+        moved = (Step("outside_bounds", current, count, reason, text),) if count != current else ()
+        return Decision(workload.key, current, None, count, reason, text, steps=moved), past
 
     view = View(workload, observation, *read_signals(spec.signals, observation))
     proposals = ask_all(view, past)

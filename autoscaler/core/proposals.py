@@ -10,6 +10,9 @@ from autoscaler.core.past import Past
 from autoscaler.core.policy import Policy, Recommendation, Vote
 from autoscaler.core.workload import ScaledWorkload
 
+MOST_REPLICAS = 2**31 - 1
+"""What `spec.replicas` can hold: Kubernetes counts in 32 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -74,7 +77,7 @@ def _answer(policy: Policy, observation: Observation) -> Recommendation:
     """Ask a plug-in and refuse nonsense.
 
     Raises:
-        PolicyError: It raised; or its answer is no recommendation of a whole number, 0 or more.
+        PolicyError: It raised; or its answer is no recommendation of a whole number in range.
     """
     try:
         answer: object = policy.recommend(observation)
@@ -85,8 +88,10 @@ def _answer(policy: Policy, observation: Observation) -> Recommendation:
     count: object = answer.replicas
     if count is None:
         return answer
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise PolicyError(f"replicas should be a whole number, 0 or more, not {count!r}")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_REPLICAS:
+        raise PolicyError(
+            f"replicas should be a whole number from 0 to {MOST_REPLICAS}, not {count!r}"
+        )
     return answer
 
 

@@ -153,17 +153,17 @@ def test_a_floor_that_rests_on_an_ageing_signal_stays_a_floor() -> None:
         pytest.param(Raises(), "raises failed: RuntimeError: division by cucumber", id="raises"),
         pytest.param(
             Wants.model_construct(replicas=-1),
-            "wants failed: replicas should be a whole number, 0 or more, not -1",
+            "wants failed: replicas should be a whole number from 0 to 2147483647, not -1",
             id="negative",
         ),
         pytest.param(
-            Wants.model_construct(replicas=2.5),
-            "wants failed: replicas should be a whole number, 0 or more, not 2.5",
+            Wants.model_construct(**{"replicas": 2.5}),
+            "wants failed: replicas should be a whole number from 0 to 2147483647, not 2.5",
             id="not whole",
         ),
         pytest.param(
             Wants.model_construct(replicas=True),
-            "wants failed: replicas should be a whole number, 0 or more, not True",
+            "wants failed: replicas should be a whole number from 0 to 2147483647, not True",
             id="a boolean",
         ),
     ],
@@ -285,9 +285,12 @@ def test_memory_comes_back_and_survives_a_blind_cycle() -> None:
 
     workload = a_workload(RemembersLoad(), signals=LOAD)
     state = Past()
-    for cycle, signals in enumerate([{"load": 1.0}, {}, {"load": 1.0}]):
+    for cycle, signals in enumerate([{"load": 1.0}, {}]):
         observation = seen(1, at=NOON + 15 * cycle, signals=signals)
-        decision, state = decide(workload, observation, state, largest)
+        _, state = decide(workload, observation, state, largest)
+
+    last = seen(1, at=NOON + 30, signals={"load": 1.0})
+    decision, state = decide(workload, last, state, largest)
 
     assert decision.combined == 2
     assert state.memories == {"0:remembers": {"asked": 2}}
