@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,7 @@ from tests.builders import (
 )
 
 LOAD = {"load": {"maxAgeSeconds": 60}}
+NOT_WHOLE: Any = 2.5
 ERROR = {"load": Gap(GapReason.ERROR, "timed out")}
 
 
@@ -157,7 +159,7 @@ def test_a_floor_that_rests_on_an_ageing_signal_stays_a_floor() -> None:
             id="negative",
         ),
         pytest.param(
-            Wants.model_construct(**{"replicas": 2.5}),
+            Wants.model_construct(replicas=NOT_WHOLE),
             "wants failed: replicas should be a whole number from 0 to 2147483647, not 2.5",
             id="not whole",
         ),
