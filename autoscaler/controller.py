@@ -46,7 +46,7 @@ class Controller:
         plan, state = plan_cycle(self.fleet, self.state, snapshot)
         outcomes = tuple(self._act(action, now) for action in plan.actions())
         cycle = Cycle(snapshot, plan, outcomes)
-        self.state = note_outcomes(state, cycle)
+        self.state = note_outcomes(self.fleet, state, cycle)
         self.latest = cycle
         if self._journal is not None:
             self._journal.record(cycle)

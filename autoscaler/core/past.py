@@ -24,10 +24,13 @@ class Mark:
     Attributes:
         time: Unix seconds.
         count: Replicas.
+        outdated: It was once found older than every period that asks for it, so that the next
+            change may take its place (see `history`).
     """
 
     time: float
     count: int
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.decision import Cycle, Decision, Plan, Proposal, Reason, Step
+from autoscaler.core.history import note_change, remember
 from autoscaler.core.observation import GapReason, Observation, Snapshot
 from autoscaler.core.past import Past, age
 from autoscaler.core.policy import Combiner, Verdict
@@ -54,14 +55,17 @@ def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple
     return Plan(snapshot.now, decisions, acting), FleetState(pasts)
 
 
-def note_outcomes(state: FleetState, cycle: Cycle) -> FleetState:
+def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetState:
     """Remember the changes that were really made: rate limits and flap budget count them."""
+    behaviors = {workload.key: workload.spec.behavior for workload in fleet.workloads}
     pasts = dict(state.pasts)
     for outcome in cycle.outcomes:
         action = outcome.action
-        if outcome.done and action.workload in pasts:
-            past = pasts[action.workload]
-            pasts[action.workload] = past.changed(cycle.plan.now, action.before, action.after)
+        key = action.workload
+        if outcome.done and key in pasts:
+            pasts[key] = note_change(
+                pasts[key], cycle.plan.now, action.before, action.after, behaviors[key]
+            )
     return FleetState(pasts)
 
 
@@ -80,7 +84,8 @@ def decide(
         The decision with its trail, and the past to remember.
     """
     spec, now, current = workload.spec, observation.now, observation.replicas.desired
-    past = notice(past, observation.replicas, now, ours=spec.actuation is Actuation.SCALE)
+    ours = spec.actuation is Actuation.SCALE
+    past = notice(past, observation.replicas, now, behavior=spec.behavior, ours=ours)
     outside = outside_bounds(current, spec.replicas)
     if outside is not None:
         count, reason, text = outside
@@ -109,7 +114,7 @@ def decide(
     )
     # While something is unseen the present size counts as recommended: after the outage a
     # decrease waits for a whole stabilization window of good data.
-    past = past.recommended(now, max(wanted, current) if blind else wanted)
+    past = remember(past, now, max(wanted, current) if blind else wanted, spec.behavior)
     past = replace(past, memories=remembered(past, workload, proposals))
     if steps:
         reason, text = steps[-1].reason, "; ".join([text, *(step.text for step in steps)])

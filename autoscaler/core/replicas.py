@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from autoscaler.core.history import note_change, remember
 from autoscaler.core.observation import ReplicaStatus
 from autoscaler.core.past import Mark, Past, age
+from autoscaler.core.spec import Behavior
 
 PATIENCE = 3.0
 """Cold starts after which a replica that does not serve is overdue."""
@@ -12,22 +14,25 @@ LEAST_PATIENCE_SECONDS = 300.0
 """A replica is never overdue sooner than this."""
 
 
-def notice(past: Past, replicas: ReplicaStatus, now: float, *, ours: bool) -> Past:
+def notice(
+    past: Past, replicas: ReplicaStatus, now: float, *, behavior: Behavior | None, ours: bool
+) -> Past:
     """Note how replicas changed since the last cycle.
 
     Args:
         past: What earlier cycles left.
         replicas: What was found now.
         now: Unix seconds.
+        behavior: The workload's `spec.behavior`.
         ours: Whether we change this workload ourselves. Then `note_outcomes` counts the changes;
             else whatever changed counts, whoever did it.
     """
     if not past.recommendations:
         # As the HPA does: the size found at first is the first recommendation, so that a
         # restart does not forget that the workload was large.
-        past = past.recommended(now, replicas.desired)
+        past = remember(past, now, replicas.desired, behavior)
     if not ours and past.desired is not None:
-        past = past.changed(now, past.desired, replicas.desired)
+        past = note_change(past, now, past.desired, replicas.desired, behavior)
     return replace(past, desired=replicas.desired, starting=_starting(past, replicas, now))
 
 

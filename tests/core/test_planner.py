@@ -354,13 +354,15 @@ def test_a_workload_that_is_only_watched_gets_no_action(actuation: Actuation) ->
 
 def test_only_changes_that_were_made_count() -> None:
     workload = a_workload(Wants(replicas=5))
-    plan, state = plan_cycle(a_fleet(workload), FleetState(), a_snapshot(seen(3), workload))
-    snapshot = a_snapshot(seen(3), workload)
+    fleet, snapshot = a_fleet(workload), a_snapshot(seen(3), workload)
+    plan, state = plan_cycle(fleet, FleetState(), snapshot)
     (action,) = plan.actions()
     stray = Outcome(Action("llm/gone", 1, 2), done=True)
 
-    failed = note_outcomes(state, Cycle(snapshot, plan, (Outcome(action, done=False), stray)))
-    made = note_outcomes(state, Cycle(snapshot, plan, (Outcome(action, done=True),)))
+    failed = note_outcomes(
+        fleet, state, Cycle(snapshot, plan, (Outcome(action, done=False), stray))
+    )
+    made = note_outcomes(fleet, state, Cycle(snapshot, plan, (Outcome(action, done=True),)))
 
     assert failed.pasts[workload.key].scale_ups == ()
     assert [mark.count for mark in made.pasts[workload.key].scale_ups] == [2]

@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 from autoscaler.core.observation import ReplicaStatus
 from autoscaler.core.past import Mark, Past, age
 from autoscaler.core.replicas import notice, why_broken
+from autoscaler.core.spec import Behavior
 from tests.builders import NOON
+
+BEHAVIOR = Behavior()
 
 
 def test_the_size_found_first_is_the_first_recommendation() -> None:
-    past = notice(Past(), ReplicaStatus(desired=7, ready=7), NOON, ours=True)
+    past = notice(Past(), ReplicaStatus(desired=7, ready=7), NOON, behavior=BEHAVIOR, ours=True)
 
     assert past.recommendations == (Mark(NOON, 7),)
 
@@ -19,28 +22,28 @@ def test_the_size_found_first_is_the_first_recommendation() -> None:
 def test_later_sizes_are_not_recommendations() -> None:
     past = Past(recommendations=(Mark(NOON - 15, 3),))
 
-    assert notice(past, ReplicaStatus(9, 9), NOON, ours=True).recommendations == (
-        Mark(NOON - 15, 3),
-    )
+    assert notice(
+        past, ReplicaStatus(9, 9), NOON, behavior=BEHAVIOR, ours=True
+    ).recommendations == (Mark(NOON - 15, 3),)
 
 
 def test_a_change_by_others_counts_only_where_we_do_not_act() -> None:
     past = Past(recommendations=(Mark(NOON - 15, 3),), desired=3)
     found = ReplicaStatus(desired=5, ready=3)
 
-    assert notice(past, found, NOON, ours=False).scale_ups == (Mark(NOON, 2),)
-    assert notice(past, found, NOON, ours=True).scale_ups == ()
+    assert notice(past, found, NOON, behavior=BEHAVIOR, ours=False).scale_ups == (Mark(NOON, 2),)
+    assert notice(past, found, NOON, behavior=BEHAVIOR, ours=True).scale_ups == ()
 
 
 def test_starting_replicas_are_kept_by_when_they_were_asked_for() -> None:
-    past = notice(Past(), ReplicaStatus(desired=3, ready=1), NOON, ours=True)
-    past = notice(past, ReplicaStatus(desired=6, ready=1), NOON + 60, ours=True)
+    past = notice(Past(), ReplicaStatus(desired=3, ready=1), NOON, behavior=BEHAVIOR, ours=True)
+    past = notice(past, ReplicaStatus(desired=6, ready=1), NOON + 60, behavior=BEHAVIOR, ours=True)
     assert past.starting == (Mark(NOON, 2), Mark(NOON + 60, 3))
 
-    past = notice(past, ReplicaStatus(desired=6, ready=4), NOON + 120, ours=True)
+    past = notice(past, ReplicaStatus(desired=6, ready=4), NOON + 120, behavior=BEHAVIOR, ours=True)
     assert past.starting == (Mark(NOON + 60, 2),)
 
-    past = notice(past, ReplicaStatus(desired=4, ready=4), NOON + 180, ours=True)
+    past = notice(past, ReplicaStatus(desired=4, ready=4), NOON + 180, behavior=BEHAVIOR, ours=True)
     assert past.starting == ()
 
 
@@ -71,14 +74,14 @@ def test_starting_replicas_are_kept_by_when_they_were_asked_for() -> None:
 def test_too_many_stuck_replicas_are_named(
     replicas: ReplicaStatus, waited: float, sentence: str
 ) -> None:
-    past = notice(Past(), replicas, NOON, ours=True)
+    past = notice(Past(), replicas, NOON, behavior=BEHAVIOR, ours=True)
 
     assert why_broken(past, replicas, NOON + waited, cold_start=60) == sentence
 
 
 def test_a_long_cold_start_is_waited_for() -> None:
     replicas = ReplicaStatus(desired=3, ready=1)
-    past = notice(Past(), replicas, NOON, ours=True)
+    past = notice(Past(), replicas, NOON, behavior=BEHAVIOR, ours=True)
 
     assert why_broken(past, replicas, NOON + 1800, cold_start=600) == ""
     assert why_broken(past, replicas, NOON + 1801, cold_start=600) != ""
@@ -91,7 +94,7 @@ def test_the_marks_always_add_up_to_the_starting_replicas(
     past = Past()
     for cycle, (desired, ready) in enumerate(sizes):
         replicas = ReplicaStatus(desired=desired, ready=ready)
-        past = notice(past, replicas, NOON + 15 * cycle, ours=True)
+        past = notice(past, replicas, NOON + 15 * cycle, behavior=BEHAVIOR, ours=True)
 
         assert sum(mark.count for mark in past.starting) == replicas.starting
         assert all(mark.count > 0 for mark in past.starting)
@@ -109,12 +112,6 @@ def test_a_reversal_is_remembered_for_an_hour() -> None:
 
 def test_no_change_is_no_event() -> None:
     assert Past().changed(NOON, 3, 3) == Past()
-
-
-def test_history_over_an_hour_old_is_dropped() -> None:
-    past = Past().recommended(NOON, 3).recommended(NOON + 3600, 4).recommended(NOON + 3601, 5)
-
-    assert past.recommendations == (Mark(NOON + 3600, 4), Mark(NOON + 3601, 5))
 
 
 def test_an_age_is_exact_whatever_the_float() -> None:

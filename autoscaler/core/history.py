@@ -1,0 +1,82 @@
+"""What the rules are reminded of: kept, and forgotten, exactly as the HPA does.
+
+The HPA appends nothing while an entry that no window or period reaches can be overwritten. What
+it has overwritten is gone, even where a longer window of the other direction would still ask for
+it; so its rate limits can count fewer changes than were made. Source: `horizontal.go`
+(stabilizeRecommendation, stabilizeRecommendationWithBehaviors, storeScaleEvent).
+"""
+
+from dataclasses import replace
+
+from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, effective
+from autoscaler.core.past import Mark, Past, age
+from autoscaler.core.spec import Behavior
+
+
+def remember(
+    past: Past,
+    now: float,
+    count: int,
+    behavior: Behavior | None,
+    downscale_stabilization_seconds: float = DOWNSCALE_STABILIZATION_SECONDS,
+) -> Past:
+    """Return the past with one more recommendation, as it was before any rule.
+
+    It takes the place of the last one that is older than both windows, if there is one.
+
+    Args:
+        past: What earlier cycles left.
+        now: Unix seconds.
+        count: What the policies together want.
+        behavior: The workload's `spec.behavior`.
+        downscale_stabilization_seconds: Window of decreases where behavior names none.
+    """
+    longest = downscale_stabilization_seconds
+    if behavior is not None:
+        limits = effective(behavior, downscale_stabilization_seconds)
+        longest = max(limits.scale_up.window_seconds, limits.scale_down.window_seconds)
+    marks = past.recommendations
+    spent = [age(now, mark.time) > longest for mark in marks]
+    return replace(past, recommendations=_placed(marks, spent, Mark(now, count)))
+
+
+def note_change(past: Past, now: float, before: int, after: int, behavior: Behavior | None) -> Past:
+    """Return the past with one more change of size.
+
+    It takes the place of the last change of its direction that was once found older than that
+    direction's longest period, if there is one. Without a behavior no rate limit asks, and only
+    the change of direction is kept.
+
+    Args:
+        past: What earlier cycles left.
+        now: Unix seconds.
+        before: Replicas before the change.
+        after: Replicas after it.
+        behavior: The workload's `spec.behavior`.
+    """
+    changed = past.changed(now, before, after)
+    if behavior is None or before == after:
+        return replace(changed, scale_ups=past.scale_ups, scale_downs=past.scale_downs)
+    limits = effective(behavior)
+    if after > before:
+        period = limits.scale_up.longest_period_seconds
+        ups = _with_event(past.scale_ups, now, after - before, period)
+        return replace(changed, scale_ups=ups, scale_downs=past.scale_downs)
+    period = limits.scale_down.longest_period_seconds
+    downs = _with_event(past.scale_downs, now, before - after, period)
+    return replace(changed, scale_ups=past.scale_ups, scale_downs=downs)
+
+
+def _with_event(marks: tuple[Mark, ...], now: float, count: int, period: float) -> tuple[Mark, ...]:
+    marks = tuple(
+        replace(mark, outdated=True) if age(now, mark.time) > period else mark for mark in marks
+    )
+    return _placed(marks, [mark.outdated for mark in marks], Mark(now, count))
+
+
+def _placed(marks: tuple[Mark, ...], spent: list[bool], mark: Mark) -> tuple[Mark, ...]:
+    """Put a mark into the last spent place, or at the end."""
+    if True not in spent:
+        return (*marks, mark)
+    place = len(spent) - 1 - spent[::-1].index(True)
+    return (*marks[:place], mark, *marks[place + 1 :])
