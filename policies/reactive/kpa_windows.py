@@ -182,11 +182,18 @@ def window_average(series: Series, now: float, seconds: float, algorithm: Algori
         raise ValueError("a window average needs at least one sample")
     newer = series.since(now - seconds)
     values = newer.values if len(newer) else series.values[-1:]
-    spacing = float(np.median(np.diff(series.times))) if len(series) > 1 else seconds
-    window = WINDOWS[algorithm](max(len(values), round(seconds / spacing)))
+    window = WINDOWS[algorithm](max(len(values), round(seconds / _spacing(series, seconds))))
     for slot, value in enumerate(values.tolist()):
         window.record(slot, value)
     return window.average(len(values) - 1)
+
+
+def _spacing(series: Series, otherwise: float) -> float:
+    """Return the usual time between two samples: the median, the upper one of two."""
+    if len(series) == 1:
+        return otherwise
+    gaps = np.sort(np.diff(series.times))
+    return float(gaps[len(gaps) // 2])
 
 
 def _rounded(value: float) -> float:
