@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from autoscaler.core import quantity
+
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 
@@ -126,7 +128,9 @@ class Slo(Spec):
     itl_p95_seconds: Annotated[PositiveFloat, Number] | None = None
     """95 % of gaps between tokens are at most this many seconds."""
 
-    e2e_p95_seconds: Annotated[PositiveFloat, Number] | None = None
+    e2e_p95_seconds: Annotated[PositiveFloat, Number] | None = Field(
+        default=None, alias="e2eP95Seconds"
+    )
     """95 % of answers are complete within this many seconds of arrival."""
 
     attainment: Annotated[float, Number, Field(gt=0, le=1)] = 0.95
@@ -226,12 +230,16 @@ class Fallback(Spec):
 
 def _quantity(value: object) -> object:
     """Read a tolerance as Kubernetes writes it: a number, "0.1", or "100m"."""
-    if isinstance(value, str) and value.endswith("m"):
-        return float(value[:-1]) / 1000.0
-    return value
+    return quantity.parse(value).approximate if isinstance(value, str) else value
 
 
-Tolerance = Annotated[float, Field(ge=0), BeforeValidator(_quantity), AfterValidator(float), Number]
+Tolerance = Annotated[
+    float,
+    Field(ge=0),
+    BeforeValidator(_quantity, json_schema_input_type=float | str),
+    AfterValidator(float),
+    Number,
+]
 
 
 class ScalingPolicy(Spec):
