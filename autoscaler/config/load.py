@@ -1,0 +1,117 @@
+"""Policy files to a fleet: everything is read, and every problem is told, before anything runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoscaler.config.draft import Draft, read_draft
+from autoscaler.config.files import policy_files, read_text
+from autoscaler.config.installed import Installed
+from autoscaler.config.json_source import read_json
+from autoscaler.config.lint import errors_among, errors_in, warnings_in
+from autoscaler.config.problems import Problem, in_file_order
+from autoscaler.config.yaml_source import UnreadableError, read_yaml
+from autoscaler.core.errors import ConfigError
+from autoscaler.core.workload import FleetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a workload was read from.
+
+    Attributes:
+        file: The file, as it was named.
+        line: The line where its document starts.
+    """
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFleet:
+    """A fleet with what is known of its files.
+
+    Attributes:
+        fleet: The workloads, in file order.
+        sources: Where each was read from, by workload key.
+        warnings: What is allowed and probably not meant; one line each, in file order.
+    """
+
+    fleet: FleetSpec
+    sources: Mapping[str, Source]
+    warnings: tuple[str, ...] = ()
+
+
+def load_fleet(paths: Sequence[Path]) -> FleetSpec:
+    """Return the workloads of policy files and folders; see `read_fleet`.
+
+    Raises:
+        ConfigError: Something is wrong in the files; every problem is told.
+    """
+    return read_fleet(paths).fleet
+
+
+def read_fleet(paths: Sequence[Path]) -> LoadedFleet:
+    """Return the workloads of policy files and folders, and where each was read from.
+
+    A file may hold several YAML documents. A folder stands for its own *.yaml, *.yml and *.json
+    files by name, without folders inside it.
+
+    Raises:
+        ConfigError: Something is wrong in the files; every problem of every file is told, in
+            file order.
+    """
+    problems: list[Problem] = []
+    files = policy_files(paths, problems)
+    installed = Installed()
+    drafts: list[Draft] = []
+    for file in files:
+        drafts.extend(_drafts(file, installed, problems))
+    for draft in drafts:
+        problems.extend(errors_in(draft, installed))
+    problems.extend(errors_among(drafts))
+    order = [*map(str, paths), *map(str, files)]
+    if problems:
+        raise ConfigError(*in_file_order(problems, order))
+    if not drafts:
+        raise ConfigError("no policy file was named")
+    found = [(draft, draft.workload) for draft in drafts if draft.workload is not None]
+    combiners = {w.spec.combine: installed.combiner(w.spec.combine) for _, w in found}
+    warnings = (warning for draft in drafts for warning in warnings_in(draft))
+    return LoadedFleet(
+        fleet=FleetSpec(tuple(workload for _, workload in found), combiners),
+        sources={
+            workload.key: Source(draft.file, draft.root.mark.line) for draft, workload in found
+        },
+        warnings=in_file_order(warnings, order),
+    )
+
+
+def _drafts(path: Path, installed: Installed, problems: list[Problem]) -> Iterable[Draft]:
+    file, text = str(path), read_text(path, problems)
+    if text is None:
+        return
+    documents = 0
+    if not text.strip():
+        problems.append(Problem(file, "the file is empty"))
+        return
+    try:
+        sources = (
+            [read_json(file, text, problems)]
+            if path.suffix == ".json"
+            else read_yaml(file, text, problems)
+        )
+        for node in sources:
+            documents += 1
+            draft = read_draft(file, node, installed, problems)
+            if draft is not None:
+                yield draft
+    except UnreadableError as error:
+        problems.append(Problem(file, error.text, error.mark, exact=True))
+        return
+    if documents == 0:
+        problems.append(Problem(file, "the file holds no document, only comments"))
