@@ -1,7 +1,9 @@
 """Policy files to a fleet: everything is read, and every problem is told, before anything runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as ByKey
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoscaler.config.draft import Draft, read_draft
@@ -9,6 +11,7 @@ from autoscaler.config.files import policy_files, read_text
 from autoscaler.config.installed import Installed
 from autoscaler.config.json_source import read_json
 from autoscaler.config.lint import errors_among, errors_in, warnings_in
+from autoscaler.config.nodes import Mapping, find
 from autoscaler.config.problems import Problem, in_file_order
 from autoscaler.config.yaml_source import UnreadableError, read_yaml
 from autoscaler.core.errors import ConfigError
@@ -26,9 +29,19 @@ class Source:
 
     file: str
     line: int
+    _root: Mapping = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
+
+    def at(self, field_path: str) -> str:
+        """Return file and line of a field such as spec.replica.profile.
+
+        Of a field that is not in the file, those of the mapping that it would stand in.
+        """
+        parts = [part for part in re.split(r"[.\[\]]", field_path) if part]
+        _, mark, _ = find(self._root, [int(part) if part.isdigit() else part for part in parts])
+        return f"{self.file}:{mark.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,7 @@ class LoadedFleet:
     """
 
     fleet: FleetSpec
-    sources: Mapping[str, Source]
+    sources: ByKey[str, Source]
     warnings: tuple[str, ...] = ()
 
 
@@ -85,7 +98,8 @@ def read_fleet(paths: Sequence[Path]) -> LoadedFleet:
     return LoadedFleet(
         fleet=FleetSpec(tuple(workload for _, workload in found), combiners),
         sources={
-            workload.key: Source(draft.file, draft.root.mark.line) for draft, workload in found
+            workload.key: Source(draft.file, draft.root.mark.line, draft.root)
+            for draft, workload in found
         },
         warnings=in_file_order(warnings, order),
     )

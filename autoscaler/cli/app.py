@@ -1,0 +1,96 @@
+"""The commands together, and what becomes of their errors."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autoscaler.cli import check, demo, explain, init, policies, replay, schema, version
+from autoscaler.cli.words import say
+from autoscaler.core.errors import AutoscalerError, ConfigError, TraceError
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DEBUG = "AUTOSCALER_DEBUG"
+
+app = typer.Typer(
+    name="autoscaler",
+    help="Scale GPU inference on Kubernetes; try a policy file on your traffic first.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich costs a tenth of a second before the first word
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version.version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Scale GPU inference on Kubernetes; try a policy file on your traffic first."""
+
+
+app.command("init")(init.init)
+app.command("check")(check.check)
+app.command("policies")(policies.policies)
+app.command("schema")(schema.schema)
+app.command("replay")(replay.replay)
+app.command("demo")(demo.demo)
+app.command("explain")(explain.explain)
+app.command("version")(version.version)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 done, 1 failed, 2 your input is wrong, 130 interrupted. Errors are one line each on stderr.
+
+    Args:
+        arguments: Of the command line; those of the process if absent.
+    """
+    # One thread for linear algebra: several fight over few cores and are many times slower. Only
+    # libraries that are not loaded yet listen to this.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has had enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    code = DONE
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="autoscaler")
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else DONE
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = FAILED
+    except AutoscalerError as error:
+        # A problem a line, each complete in itself.
+        say(str(error))
+        code = WRONG_INPUT if isinstance(error, ConfigError | TraceError) else FAILED
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        first_line = str(error).partition("\n")[0]
+        say(f"internal error: {type(error).__name__}: {first_line}; {DEBUG}=1 shows where")
+        code = FAILED
+    return code

@@ -1,0 +1,62 @@
+"""autoscaler check."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoscaler.cli.words import emit, emit_json, say
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from autoscaler.core.workload import ScaledWorkload
+
+ACTUATION_WORDS = {"none": "watching only", "scale": "we scale it", "hpa": "an HPA follows"}
+
+
+def check(
+    files: Annotated[
+        list[Path], typer.Argument(help="Policy files, or folders of them (*.yaml, *.yml, *.json).")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print what they say as JSON.")] = False,
+) -> None:
+    """Validate policy files and say what each workload resolves to.
+
+    Every problem of every file is told, with file and line. Warnings go to stderr and do not fail.
+    """
+    from autoscaler.config import read_fleet
+
+    loaded = read_fleet(files)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        emit_json(
+            {
+                "workloads": [
+                    {
+                        "workload": workload.key,
+                        "file": loaded.sources[workload.key].file,
+                        "line": loaded.sources[workload.key].line,
+                        **workload.model_dump(mode="json", by_alias=True, exclude_none=True),
+                    }
+                    for workload in loaded.fleet.workloads
+                ],
+                "warnings": list(loaded.warnings),
+            }
+        )
+        return
+    for workload in loaded.fleet.workloads:
+        emit(f"{loaded.sources[workload.key]}: {resolved(workload)}")
+
+
+def resolved(workload: "ScaledWorkload") -> str:
+    """Return in one line what a policy file says."""
+    spec = workload.spec
+    parts: list[Any] = [
+        f"{spec.target.kind} {spec.target.name}",
+        f"{spec.replicas.min} to {spec.replicas.max} replicas",
+        " + ".join(policy.label for policy in spec.policies),
+        ACTUATION_WORDS[spec.actuation],
+    ]
+    if len(spec.policies) > 1:
+        parts[2] += f" by {spec.combine}"
+    return f"{workload.key}: {', '.join(parts)}"

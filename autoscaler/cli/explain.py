@@ -1,0 +1,194 @@
+"""autoscaler explain."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoscaler.cli.words import bold, columns, emit, emit_json, read_time, utc
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from autoscaler.core.decision import Cycle, Decision, Proposal, Reading
+
+LAST = "last"
+
+
+def explain(
+    workload: Annotated[str, typer.Argument(help="Name, or namespace/name.")],
+    journal: Annotated[Path, typer.Option(help="The file of cycles that a replay wrote.")],
+    at: Annotated[
+        str,
+        typer.Option(
+            help="When: an ISO 8601 time, seconds since the first cycle (+600), or last. The "
+            "nearest cycle at or before it is shown."
+        ),
+    ] = LAST,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the trail as JSON.")] = False,
+) -> None:
+    """Say why a workload has the number it has.
+
+    Prints the whole trail of one decision: signals, policies, rules, action.
+    """
+    from autoscaler.journal import read_header, read_journal
+
+    key = _key(journal, workload, read_header(journal))
+    cycle, first = _nearest(read_journal(journal), at, journal)
+    decision = cycle.plan.decisions[key]
+    if as_json:
+        emit_json(_document(cycle, decision))
+    else:
+        emit("\n".join(trail(cycle, decision, first)))
+
+
+def _key(journal: Path, name: str, header: dict[str, Any]) -> str:
+    from autoscaler.core.errors import ConfigError
+
+    known = [
+        f"{metadata.get('namespace', 'default')}/{metadata['name']}"
+        for metadata in (workload["metadata"] for workload in header["workloads"])
+    ]
+    found = [key for key in known if name in (key, key.partition("/")[2])]
+    if len(found) == 1:
+        return found[0]
+    rule = "several workloads are called" if found else "no workload is called"
+    raise ConfigError(f"{journal}: {rule} {name!r}; there are: {', '.join(known)}")
+
+
+def _nearest(cycles: Iterator["Cycle"], at: str, journal: Path) -> tuple["Cycle", float]:
+    """Return the newest cycle that is not after a time, and the time of the first cycle."""
+    from autoscaler.core.errors import ConfigError
+
+    found: Cycle | None = None
+    first = until = math.nan
+    for cycle in cycles:
+        now = cycle.plan.now
+        if math.isnan(first):
+            first, until = now, _until(at, now)
+        if now > until:
+            break
+        found = cycle
+    if math.isnan(first):
+        raise ConfigError(f"{journal}: holds no cycle")
+    if found is None:
+        raise ConfigError(f"{journal}: no cycle at or before {at}; the first is at {utc(first)}")
+    return found, first
+
+
+def _until(at: str, first: float) -> float:
+    from autoscaler.core.errors import ConfigError
+
+    if at == LAST:
+        return math.inf
+    if at.startswith("+"):
+        try:
+            seconds = float(at)
+        except ValueError:
+            seconds = math.nan
+        if not math.isnan(seconds):
+            return first + seconds
+    time = read_time(at)
+    if time is None:
+        raise ConfigError(
+            f"--at: should be a time such as 2026-01-05T00:10:00Z, seconds such as +600, or last, "
+            f"not {at!r}"
+        )
+    return time
+
+
+def trail(cycle: "Cycle", decision: "Decision", first: float) -> list[str]:
+    """Return a decision as lines for a person."""
+    now = cycle.plan.now
+    lines = [f"{bold(decision.workload)} at {utc(now)} ({now - first:+g} s since the first cycle)"]
+    lines += ["", *_head(decision), "", bold("replicas"), *_replicas(cycle, decision)]
+    lines += ["", bold("signals"), *(_signals(decision) or ["  none"])]
+    lines += ["", bold("policies"), *_proposals(decision)]
+    lines += ["", bold("steps"), *_steps(decision)]
+    outcomes = [one for one in cycle.outcomes if one.action.workload == decision.workload]
+    for outcome in outcomes:
+        done = "done" if outcome.done else "not done"
+        detail = f": {outcome.detail}" if outcome.detail else ""
+        lines += [
+            "",
+            f"{bold('action')}  {outcome.action.before} -> {outcome.action.after}, {done}{detail}",
+        ]
+    return lines
+
+
+def _head(decision: "Decision") -> list[str]:
+    before, after = _count(decision.current), _count(decision.replicas)
+    change = f"{before} -> {after}" if decision.changes else f"stays at {after}"
+    return [f"{bold(change)} ({decision.reason}): {decision.text}"]
+
+
+def _count(replicas: int | None) -> str:
+    return "unknown" if replicas is None else str(replicas)
+
+
+def _replicas(cycle: "Cycle", decision: "Decision") -> list[str]:
+    seen = cycle.snapshot.observations.get(decision.workload)
+    if seen is None:
+        gap = cycle.snapshot.missing.get(decision.workload)
+        return [f"  not seen: {gap.reason} {gap.detail}".rstrip() if gap else "  not seen"]
+    status = seen.replicas
+    text = f"  {status.desired} asked for, {status.ready} ready, {status.starting} starting"
+    if status.failing:
+        text += f", {status.failing} failing"
+    if status.rolling:
+        text += ", a roll-out is under way"
+    return [text]
+
+
+def _signals(decision: "Decision") -> list[str]:
+    return columns([_signal(reading) for reading in decision.readings], indent="  ")
+
+
+def _signal(reading: "Reading") -> tuple[str, ...]:
+    return (
+        reading.signal,
+        str(reading.state),
+        "-" if reading.value is None else f"{reading.value:.4g}",
+        "" if reading.age_seconds is None else f"{reading.age_seconds:g} s old",
+        reading.why,
+    )
+
+
+def _proposals(decision: "Decision") -> list[str]:
+    rows = [(one.policy, _said(one), _why(one)) for one in decision.proposals]
+    wanted = "nothing" if decision.combined is None else str(decision.combined)
+    return [*columns(rows, indent="  "), f"  together: {wanted}"]
+
+
+def _said(proposal: "Proposal") -> str:
+    answer = proposal.recommendation
+    if answer is None or answer.replicas is None:
+        return "-"
+    return f"{answer.replicas}{' or more' if proposal.ageing or proposal.floor else ''}"
+
+
+def _why(proposal: "Proposal") -> str:
+    answer = proposal.recommendation
+    return " ".join(part for part in (answer.reason if answer else "", proposal.why) if part)
+
+
+def _steps(decision: "Decision") -> list[str]:
+    rows = [
+        (step.rule, f"{step.before} -> {step.after}", str(step.reason), step.text)
+        for step in decision.steps
+    ]
+    return columns(rows, indent="  ") or ["  no rule changed the number"]
+
+
+def _document(cycle: "Cycle", decision: "Decision") -> dict[str, Any]:
+    from pydantic import TypeAdapter
+
+    from autoscaler.core.decision import Decision, Outcome
+
+    document: dict[str, Any] = TypeAdapter(Decision).dump_python(decision, mode="json")
+    outcomes = [one for one in cycle.outcomes if one.action.workload == decision.workload]
+    return {
+        "time": utc(cycle.plan.now),
+        **document,
+        "outcomes": TypeAdapter(list[Outcome]).dump_python(outcomes, mode="json"),
+    }

@@ -1,0 +1,86 @@
+"""A replay's score as a table that a newcomer understands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from autoscaler.cli.words import columns
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from autoscaler.core.spec import Slo
+    from simulations.replay import ReplayResult
+    from simulations.score import Percentiles, Score
+
+
+def comparison(scores: Mapping[str, "Score"], slo: "Slo") -> list[str]:
+    """Return a table with one column for each score, side by side.
+
+    Args:
+        scores: By the heading of the column.
+        slo: The limits that every one was judged by.
+    """
+    rows = [_rows(score, slo) for score in scores.values()]
+    table = [("", *scores)] if len(scores) > 1 else []
+    table += [(line[0][0], *(value for _, value in line)) for line in zip(*rows, strict=True)]
+    return columns(_without_empty(table), right=True)
+
+
+def _rows(score: "Score", slo: "Slo") -> list[tuple[str, str]]:
+    """Return label and value of every line; a value is empty where the line says nothing."""
+    return [
+        ("requests", f"{score.requests:,}"),
+        ("met every limit", _share(score.attainment)),
+        (f"  first token within {_limit(slo.ttft_p95_seconds)}", _share(score.ttft_attainment)),
+        (
+            f"  {_limit(slo.itl_p95_seconds)} or less between tokens",
+            _share(score.itl_attainment),
+        ),
+        (f"  last token within {_limit(slo.e2e_p95_seconds)}", _share(score.e2e_attainment)),
+        ("  in the worst minute", _share(score.worst_minute_attainment)),
+        ("unfinished or refused", f"{score.unfinished + score.failed:,}"),
+        ("p95 to first token", _p95(score.ttft)),
+        ("p95 between tokens", _p95(score.itl)),
+        ("p95 to last token", _p95(score.e2e)),
+        ("GPU-hours", f"{score.gpu_hours:.2f}"),
+        ("cost", "" if score.cost is None else f"{score.cost:,.2f}"),
+        ("replicas, mean", f"{score.mean_replicas:.2f}"),
+        ("replicas, most", str(score.max_replicas)),
+        ("changes of replicas", str(score.scale_events)),
+        ("  against the one before", str(score.reversals)),
+    ]
+
+
+def _without_empty(table: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [row for row in table if any(row[1:])]
+
+
+def _share(share: float | None) -> str:
+    """Write a share in percent, rounded down: 99.99 % must not look like all."""
+    return "" if share is None else f"{int(share * 1000 + 1e-9) / 10:.1f} %"
+
+
+def _limit(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
+
+
+def _p95(percentiles: "Percentiles | None") -> str:
+    return "-" if percentiles is None else duration(percentiles.p95)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with three digits: 45 ms, 1.23 s, 75.2 s."""
+    if 0 < seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
+
+
+def as_document(result: "ReplayResult") -> dict[str, Any]:
+    """Return a replay's outcome for JSON: the score, the cycles and the changes."""
+    return {
+        "score": asdict(result.score),
+        "cycles": result.cycles,
+        "changes": [
+            {"seconds": seconds, "before": before, "after": after}
+            for seconds, before, after in result.changes
+        ],
+    }
