@@ -2,10 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from autoscaler.core.decision import Action, Outcome
 from autoscaler.core.errors import ConfigError
@@ -23,7 +21,7 @@ from autoscaler.core.spec import SignalSpec
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from simulations.measurements import Measurement, Sample, measurements_of
 from simulations.pool import Member, Phase, ReplicaPool
-from simulations.profiles import profile_of
+from simulations.profiles import Profile, profile_of
 from simulations.request import Request
 from simulations.scrapes import Scrapes
 from simulations.trace import Trace
@@ -80,8 +78,8 @@ class SimulatedCluster:
         start: float,
         scrape_seconds: float = 15.0,
         replicas: int | None = None,
-        cold_start_spread: float = 0.0,
-        rng: np.random.Generator | None = None,
+        profile: Profile | None = None,
+        cold_start: Callable[[], float] | None = None,
     ) -> None:
         """Set up the cluster at `start`, with nothing arrived yet.
 
@@ -92,19 +90,17 @@ class SimulatedCluster:
             scrape_seconds: Time between scrapes; the first comes that long after the start.
             replicas: How many are ready at the start; `spec.replicas.min`, but at least 1, if
                 absent.
-            cold_start_spread: Standard deviation of the logarithm of the cold start; 0 makes
-                every cold start last `spec.replica.coldStartSeconds`.
-            rng: Draws the cold starts; needed if they are spread.
+            profile: What each replica is; the one that `spec.replica.profile` names, if absent.
+            cold_start: Returns the seconds that the next replica takes to start; always
+                `spec.replica.coldStartSeconds` if absent.
 
         Raises:
             ConfigError: The policy file names no known profile, or a signal measures nothing
                 that the simulator knows.
-            ValueError: An argument is out of range.
+            ValueError: `scrape_seconds` is not above 0.
         """
-        if not scrape_seconds > 0 or not cold_start_spread >= 0:
-            raise ValueError("scrape_seconds should be above 0, cold_start_spread at least 0")
-        if cold_start_spread and rng is None:
-            raise ValueError("a spread of cold starts needs a generator")
+        if not scrape_seconds > 0:
+            raise ValueError(f"scrape_seconds should be above 0, not {scrape_seconds:g}")
         spec = workload.spec
         ready = max(1, spec.replicas.min) if replicas is None else replicas
         if not 0 <= ready <= spec.replicas.max:
@@ -119,17 +115,18 @@ class SimulatedCluster:
         self._start = start
         self._scrape_seconds = scrape_seconds
         self._scrapes_done = 0
-        self._spread = cold_start_spread
-        self._rng = rng
         self.pool = ReplicaPool(
-            workload.metadata.name, profile_of(spec.replica), ready, self._cold_start
+            workload.metadata.name,
+            profile or profile_of(spec.replica),
+            ready,
+            cold_start or (lambda: spec.replica.cold_start_seconds),
         )
         self._tracks = {
             name: _Track(spec.signals[name], measurement, scrape_seconds)
             for name, measurement in measurements_of(spec.signals).items()
         }
         longest = max((track.range_seconds for track in self._tracks.values()), default=0.0)
-        self._scrapes = Scrapes(longest)
+        self._scrapes = Scrapes(scrape_seconds, longest)
         self._arrivals = trace.arrivals.tolist()
         self._prompts = trace.prompt_tokens.tolist()
         self._outputs = trace.output_tokens.tolist()
@@ -201,12 +198,6 @@ class SimulatedCluster:
         if action.after != found:
             self.changes.append((self.seconds, found, action.after))
         return Outcome(action, done=True)
-
-    def _cold_start(self) -> float:
-        typical = self.workload.spec.replica.cold_start_seconds
-        if self._rng is None or not self._spread:
-            return typical
-        return typical * math.exp(self._spread * float(self._rng.standard_normal()))
 
     def _arrive(self, index: int, at: float) -> None:
         request = Request(index, at, self._prompts[index], self._outputs[index])
@@ -294,7 +285,5 @@ class _Track:
     def pods(self, start: float) -> Mapping[str, PodSample]:
         """Return the newest sample of each replica."""
         time = start + self._newest_time
-        return {
-            name: PodSample(value, time, self.range_seconds)
-            for name, value in self._newest.pods.items()
-        }
+        window = self._newest.window_seconds
+        return {name: PodSample(value, time, window) for name, value in self._newest.pods.items()}

@@ -22,10 +22,12 @@ class Sample:
     Attributes:
         value: Of the workload; NaN as Prometheus gives it, None where it has no series.
         pods: Of each replica, by pod name, where it can be told apart.
+        window_seconds: What the replicas' values average over.
     """
 
     value: float | None
     pods: Mapping[str, float] = field(default_factory=dict)
+    window_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,8 @@ class PodGauge(Measurement):
         counted = [
             pods[name] for name, gauges in seen.gauges.items() if gauges.ready or not self.mean
         ]
-        if not counted:
-            return Sample(None, pods)
-        return Sample(sum(counted) / len(counted) if self.mean else sum(counted), pods)
+        total = sum(counted) / len(counted) if counted and self.mean else sum(counted)
+        return Sample(total if counted else None, pods, seen.scrape_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class PodRate(Measurement):
             name: float(sum(rates[column] for column in self.columns))
             for name, rates in seen.rates(range_seconds).items()
         }
-        return Sample(sum(pods.values()) if pods else None, pods)
+        return Sample(sum(pods.values()) if pods else None, pods, range_seconds)
 
 
 @dataclass(frozen=True, slots=True)

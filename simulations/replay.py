@@ -1,16 +1,17 @@
 """Replay: a trace through simulated replicas, with the controller that also runs live."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from autoscaler.controller import Controller
-from autoscaler.core.policy import Combiner
 from autoscaler.core.ports import Journal
 from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.plugins import load_combiner
 from simulations.cluster import Moment, SimulatedCluster
 from simulations.score import Score, score
 from simulations.trace import Trace
@@ -54,7 +55,6 @@ class ReplayResult:
 def replay(  # noqa: PLR0913  # keywords, each with a default
     trace: Trace,
     workload: ScaledWorkload,
-    combiners: Mapping[str, Combiner],
     *,
     start: float = START,
     interval_seconds: float = 15.0,
@@ -75,24 +75,26 @@ def replay(  # noqa: PLR0913  # keywords, each with a default
     Args:
         trace: What arrives.
         workload: The policy file, with `spec.replica.profile`.
-        combiners: What the names in `spec.combine` stand for.
         start: When the trace begins, Unix seconds: matters to calendars and to the journal.
         interval_seconds: Time between control cycles.
         scrape_seconds: Time between scrapes, that is, how often signals can change.
         replicas: How many are ready at the start; `spec.replicas.min`, but at least 1, if absent.
-        cold_start_spread: Standard deviation of the logarithm of the cold start.
+        cold_start_spread: Standard deviation of the logarithm of the cold start; its median is
+            `spec.replica.coldStartSeconds`.
         seed: Draws the cold starts; without a spread nothing is drawn.
         drain_seconds: Longest time after the last arrival.
         journal: Keeps the cycles.
         on_progress: Called before each cycle.
 
     Raises:
-        ConfigError: The policy file names no known profile, or a signal measures nothing that the
-            simulator knows.
+        ConfigError: The policy file names no known profile, a signal measures nothing that the
+            simulator knows, or `spec.combine` names no combiner.
         ValueError: An argument is out of range.
     """
-    if not interval_seconds > 0 or not drain_seconds >= 0:
-        raise ValueError("interval_seconds should be above 0, drain_seconds at least 0")
+    if not interval_seconds > 0 or drain_seconds < 0 or cold_start_spread < 0:
+        raise ValueError(
+            "interval_seconds should be above 0, drain_seconds and cold_start_spread at least 0"
+        )
     acting = workload.with_actuation(Actuation.SCALE)
     cluster = SimulatedCluster(
         trace,
@@ -100,10 +102,13 @@ def replay(  # noqa: PLR0913  # keywords, each with a default
         start=start,
         scrape_seconds=scrape_seconds,
         replicas=replicas,
-        cold_start_spread=cold_start_spread,
-        rng=np.random.default_rng(seed),
+        cold_start=_cold_starts(
+            workload.spec.replica.cold_start_seconds,
+            cold_start_spread,
+            np.random.default_rng(seed),
+        ),
     )
-    fleet = FleetSpec((acting,), combiners)
+    fleet = FleetSpec((acting,), {acting.spec.combine: load_combiner(acting.spec.combine)})
     controller = Controller(fleet, observer=cluster, actuator=cluster, journal=journal)
     latest = trace.seconds + drain_seconds
     timeline: list[Moment] = []
@@ -120,3 +125,9 @@ def replay(  # noqa: PLR0913  # keywords, each with a default
         controller.run_once(start + seconds)
         cycles += 1
     return ReplayResult(score(cluster), cycles, tuple(timeline), tuple(cluster.changes))
+
+
+def _cold_starts(median: float, spread: float, rng: np.random.Generator) -> Callable[[], float]:
+    if not spread:
+        return lambda: median
+    return lambda: median * math.exp(spread * float(rng.standard_normal()))

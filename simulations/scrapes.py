@@ -58,13 +58,15 @@ class Scrapes:
     """The newest samples, kept for as long as a range looks back.
 
     Attributes:
+        scrape_seconds: Time between scrapes.
         now: Time of the newest scrape, seconds since the simulation began.
         gauges: Gauges of the replicas that answered it, by pod name. Starting ones do not answer.
         gateway_queue: Requests that no replica had.
     """
 
-    def __init__(self, keep_seconds: float) -> None:
+    def __init__(self, scrape_seconds: float, keep_seconds: float) -> None:
         """Keep counters of the last `keep_seconds`."""
+        self.scrape_seconds = scrape_seconds
         self.now = 0.0
         self.gauges: dict[str, PodGauges] = {}
         self.gateway_queue = 0

@@ -1,0 +1,117 @@
+"""Small worlds for the simulator's tests: each says only what matters to the test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from autoscaler.core.decision import Action
+from autoscaler.core.observation import Observation
+from autoscaler.core.policy import Policy, Recommendation
+from autoscaler.core.spec import Bounds, Replica, SignalSpec, Slo, Target
+from autoscaler.core.workload import FleetSpec, Metadata, ScaledWorkload, WorkloadSpec
+from policies.combine.highest import combine
+from simulations.cluster import SimulatedCluster
+from simulations.profiles import Profile
+from simulations.request import Request
+from simulations.trace import Trace
+
+START = 1_767_571_200.0
+TRACES = Path(__file__).parents[3] / "shared" / "traces"
+
+
+class Fixed(Policy):
+    """Always wants the same count."""
+
+    type: Literal["fixed"] = "fixed"
+    replicas: int = 1
+
+    def recommend(self, observation: Observation) -> Recommendation:
+        return Recommendation(self.replicas, "as told")
+
+
+def a_profile(**changes: Any) -> Profile:
+    """Every step takes 10 ms, whatever is in it; a step has 100 tokens, the KV cache 1000."""
+    numbers: dict[str, Any] = {
+        "name": "test",
+        "gpus": 1,
+        "step_seconds": 0.010,
+        "token_seconds": 0.0,
+        "free_tokens": 0,
+        "sequence_seconds": 0.0,
+        "kv_token_seconds": 0.0,
+        "kv_token_seconds_mixed": 0.0,
+        "attended_seconds": 0.0,
+        "kv_tokens": 1000,
+        "max_sequences": 8,
+        "step_tokens": 100,
+        "overhead_seconds": 0.0,
+    }
+    return Profile(**(numbers | changes))
+
+
+def a_trace(*requests: tuple[float, int, int]) -> Trace:
+    """Rows of arrival, prompt tokens, output tokens."""
+    arrivals, prompts, outputs = zip(*requests, strict=True)
+    return Trace("test", np.array(arrivals), np.array(prompts), np.array(outputs))
+
+
+def a_request(index: int = 0, arrival: float = 0.0, prompt: int = 10, output: int = 1) -> Request:
+    return Request(index, arrival, prompt, output)
+
+
+def a_workload(
+    *signals: str,
+    minimum: int = 1,
+    maximum: int = 10,
+    cold_start: float = 30.0,
+    window: int = 120,
+    step: int = 15,
+    measures: str | None = None,
+    policies: Sequence[Policy] = (Fixed(),),
+    profile: str | None = None,
+    slo: Slo | None = None,
+) -> ScaledWorkload:
+    return ScaledWorkload(
+        metadata=Metadata(name="chat", namespace="llm"),
+        spec=WorkloadSpec(
+            target=Target(name="chat"),
+            replicas=Bounds(min=minimum, max=maximum),
+            replica=Replica(
+                gpus=4 if profile else 2,
+                cold_start_seconds=cold_start,
+                gpu_hour_price=3.0,
+                profile=profile,
+            ),
+            slo=slo or Slo(),
+            signals={
+                name: SignalSpec(
+                    query="up", window_seconds=window, step_seconds=step, measures=measures
+                )
+                for name in signals
+            },
+            policies=tuple(policies),
+        ),
+    )
+
+
+def fleet(*workloads: ScaledWorkload) -> FleetSpec:
+    return FleetSpec(workloads, {"highest": combine})
+
+
+def seen(cluster: SimulatedCluster, seconds: float) -> Observation:
+    snapshot = cluster.observe(fleet(cluster.workload), START + seconds)
+    return snapshot.observations["llm/chat"]
+
+
+def samples(cluster: SimulatedCluster, seconds: float, signal: str) -> list[tuple[float, float]]:
+    """The samples of a signal, by seconds since the start."""
+    series = seen(cluster, seconds).signals[signal]
+    return [(t - START, v) for t, v in zip(series.times, series.values, strict=True)]
+
+
+def scale(cluster: SimulatedCluster, seconds: float, after: int) -> None:
+    before = cluster.pool.desired
+    outcome = cluster.act(Action("llm/chat", before, after), START + seconds)
+    assert outcome.done
