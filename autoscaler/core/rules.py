@@ -122,24 +122,12 @@ def stabilize(wanted: int, case: Case) -> tuple[int, Reason, str]:
 def limit_rate(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """Change no more within a period than `spec.behavior` allows.
 
-    Where a bound is at least as tight, this rule leaves the number to it.
+    Where a bound is at least as tight, the number is left to `clamp`.
     """
-    if case.behavior is None:
-        limit = max(2 * case.current, 4)
-        if limit < case.bounds.max and wanted > limit:
-            text = f"without spec.behavior at most doubled, or 4, at a time: {limit}"
-            return limit, Reason.RATE_LIMITED, text
-        return wanted, Reason.RATE_LIMITED, ""
-    limits = effective(case.behavior, case.downscale_stabilization_seconds)
-    if wanted > case.current:
-        limit, reason, text = _highest_allowed(case, limits.scale_up)
-        if limit < case.bounds.max and wanted > limit:
-            return limit, reason, text
-    elif wanted < case.current:
-        limit, reason, text = _lowest_allowed(case, limits.scale_down)
-        if limit > case.bounds.min and wanted < limit:
-            return limit, reason, text
-    return wanted, Reason.RATE_LIMITED, ""
+    allowed, reason, text = limited(wanted, case)
+    if reason in (Reason.AT_MINIMUM, Reason.AT_MAXIMUM):
+        return wanted, reason, text
+    return allowed, reason, text
 
 
 def hold_rollout(wanted: int, case: Case) -> tuple[int, Reason, str]:
@@ -178,6 +166,33 @@ RULES: Final[tuple[Rule, ...]] = (
     clamp,
 )
 """In the order in which they are folded."""
+
+
+def limited(stabilized: int, case: Case) -> tuple[int, Reason, str]:
+    """Return what the HPA makes of a stabilized number: rate limits, and the bound on that side.
+
+    Where limit and bound are equal the bound is named, as there.
+    """
+    bounds, within = case.bounds, (stabilized, Reason.RECOMMENDED, "within the limits")
+    at_most = (bounds.max, Reason.AT_MAXIMUM, f"replicas.max is {bounds.max}")
+    at_least = (bounds.min, Reason.AT_MINIMUM, f"replicas.min is {bounds.min}")
+    if case.behavior is None:
+        if stabilized < bounds.min:
+            return at_least
+        limit = max(2 * case.current, 4)
+        text = f"without spec.behavior a size is at most doubled, or 4, at once: {limit}"
+        ceiling = (limit, Reason.RATE_LIMITED, text) if limit < bounds.max else at_most
+        return ceiling if stabilized > ceiling[0] else within
+    limits = effective(case.behavior, case.downscale_stabilization_seconds)
+    if stabilized > case.current:
+        ceiling = _highest_allowed(case, limits.scale_up)
+        ceiling = ceiling if ceiling[0] < bounds.max else at_most
+        return ceiling if stabilized > ceiling[0] else within
+    if stabilized < case.current:
+        floor = _lowest_allowed(case, limits.scale_down)
+        floor = floor if floor[0] > bounds.min else at_least
+        return floor if stabilized < floor[0] else within
+    return within
 
 
 def _recent(marks: tuple[Mark, ...], now: float, seconds: float) -> list[int]:
