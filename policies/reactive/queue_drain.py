@@ -1,0 +1,222 @@
+"""queue-drain: enough replicas that the backlog is gone within a deadline."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from autoscaler.core.observation import Observation, Series
+from autoscaler.core.policy import Policy, Recommendation, up
+from autoscaler.core.spec import Number, Seconds
+from policies.reactive.drain_rate import DrainRate
+from policies.reactive.serving_size import ServingSize
+from policies.reactive.starting import Starting
+from policies.reactive.too_few import TooFew
+from policies.reactive.window import covers, largest, mean, newest, newest_above, slope
+
+LARGEST_STEP = 4
+"""Without a rate that was given or measured, a step doubles what serves or adds four at most."""
+
+LONGEST_JUDGED_SECONDS = 60.0
+"""A backlog that stood, or a queue that was empty, for so long is no accident."""
+
+FULL_LOAD = 0.8
+"""Share of its measured rate that a replica may carry after a decrease."""
+
+
+class QueueDrain(Policy):
+    """Run enough replicas to drain the backlog within `drainSeconds`.
+
+    While requests wait, every replica is busy. With arrivals of `a` per second, `n` serving
+    replicas and a rate of `r` per busy replica, the backlog changes by `g = a - n*r` each second,
+    and `g` is what the slope of the queue shows. To have the backlog `q` gone after D seconds,
+    `N*r = a + q/D` is needed, so
+
+        N = n + (g + q/D) / r
+
+    which needs neither the arrivals nor, where the queue falls fast enough by itself, the rate.
+    That is the need. Around it:
+
+    - A few waiting requests are the engine's own admission, not a backlog: up to
+      `quietQueuePerReplica` for each serving replica are left alone. Whole missing replicas are
+      asked for at once; a fraction of one is rounded up once the backlog has stood for D seconds.
+    - Replicas that are starting count as capacity that is coming. N does not depend on them, so
+      asking twice gives one answer. And a replica asked for now serves only after the lead time L:
+      where those on their way will have drained the backlog within L + D, as far as the present
+      growth tells, nothing more is asked for.
+    - The rate is `requestsPerSecondPerReplica`; else what `throughput` shows while a backlog
+      stands; else at least 1 request per second, or the fastest fall of the queue that was seen
+      (the backlog cannot fall faster than replicas complete). Such a lower bound asks for too many
+      rather than too few, so a step then at most doubles what serves.
+    - An empty queue does not tell how much is spare. Quiet for the whole window, it proposes one
+      replica fewer; the pace is the business of `spec.behavior`. Where the rate and `throughput`
+      are known, it proposes what carries the largest throughput of the window at 80 % load, in one
+      step, and zero when nothing was completed.
+    - A count at which a backlog stood is not tried again for `rememberSeconds`, unless throughput
+      has fallen by more than a fifth since: constant load settles instead of going one down, one
+      up.
+    """
+
+    type: Literal["queue-drain"] = "queue-drain"
+
+    signal: Annotated[str, Field(min_length=1)]
+    """Requests waiting in the whole fleet, such as queue_length."""
+
+    drain_seconds: Annotated[float, Number, Field(gt=0)] = 30.0
+    """The backlog should be gone within this many seconds."""
+
+    requests_per_second_per_replica: Annotated[float, Number, Field(gt=0)] | None = None
+    """What one busy replica completes each second; learned if absent."""
+
+    throughput: Annotated[str, Field(min_length=1)] | None = None
+    """Completed requests per second in the whole fleet, such as requests_per_second."""
+
+    quiet_queue_per_replica: Annotated[float, Number, Field(ge=0)] = 0.5
+    """Waiting requests for each serving replica that are no backlog."""
+
+    remember_seconds: Seconds = 1800.0
+    """How long a count that proved too few is not tried again; doubles, up to four times."""
+
+    @model_validator(mode="after")
+    def _two_signals(self) -> Self:
+        if self.throughput == self.signal:
+            raise ValueError(f"throughput should be another signal than signal, not {self.signal}")
+        return self
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.signal})
+
+    @property
+    def uses(self) -> frozenset[str]:
+        return self.needs | ({self.throughput} if self.throughput else set())
+
+    def recommend(self, observation: Observation) -> Recommendation:
+        now, replicas = observation.now, observation.replicas
+        memory = observation.memory or {}
+        queue = observation.signal(self.signal)
+        size = ServingSize.follow(observation)
+        growth = slope(newest(size.since_grew(queue), self.drain_seconds))
+        quiet = self.quiet_queue_per_replica * replicas.ready
+        standing = covers(newest_above(queue, quiet), self._judged_seconds)
+        rate = self._rate(observation, growth, standing=standing)
+        load = self._load(observation)
+        starting = Starting.recall(memory).update(replicas, now)
+        too_few, load_then = TooFew.recall(memory), memory.get("load")
+
+        backlog = max(0.0, queue.latest - quiet)
+        if backlog > 0:
+            wanted = self._wanted(backlog, growth, replicas.ready, rate, standing=standing)
+            settled = size.grew is None or len(size.since_grew(queue)) > 1
+            if not settled and wanted > replicas.desired:
+                wanted = replicas.desired
+            elif settled and growth >= 0 and wanted > replicas.ready == replicas.desired:
+                too_few = too_few.learn(replicas.ready, now, self.remember_seconds)
+                load_then = load
+            count, why = self._raise(wanted, backlog, growth, rate, starting, observation)
+        elif replicas.desired > 0 and self._is_quiet(size.since_changed(queue), quiet):
+            lighter = load is not None and load_then is not None and load < FULL_LOAD * load_then
+            floor = 0 if lighter else too_few.floor(now)
+            count, why = self._lower(replicas.desired, floor, load, rate)
+        else:
+            count, why = replicas.desired, self._why_unmoved(queue, replicas.desired)
+        evidence = {
+            self.signal: queue.latest,
+            "growthPerSecond": growth,
+            "requestsPerSecondPerReplica": rate.value,
+            "ready": float(replicas.ready),
+        }
+        return Recommendation(
+            count,
+            f"{self.signal} is {queue.latest:g}: {why}",
+            evidence if load is None else evidence | {"largestThroughput": load},
+            memory={
+                "size": size.as_memory(),
+                "starting": starting.as_memory(),
+                "tooFew": too_few.as_memory(),
+                "load": load_then,
+                "rate": rate.as_memory(),
+            },
+        )
+
+    def _rate(self, observation: Observation, growth: float, *, standing: bool) -> DrainRate:
+        if self.requests_per_second_per_replica is not None:
+            return DrainRate(self.requests_per_second_per_replica, "given")
+        now, ready = observation.now, observation.replicas.ready
+        rate = DrainRate.recall(observation.memory or {}, now)
+        done = observation.signals.get(self.throughput or "")
+        if done is not None and standing:
+            rate = rate.completed(done.latest, ready, now)
+        return rate.drained(-growth, ready, now)
+
+    @property
+    def _judged_seconds(self) -> float:
+        return min(self.drain_seconds, LONGEST_JUDGED_SECONDS)
+
+    def _is_quiet(self, queue: Series, quiet: float) -> bool:
+        return covers(queue, self._judged_seconds) and mean(queue) <= quiet
+
+    def _load(self, observation: Observation) -> float | None:
+        done = observation.signals.get(self.throughput or "")
+        return None if done is None else largest(done)
+
+    def _wanted(
+        self, backlog: float, growth: float, ready: int, rate: DrainRate, *, standing: bool
+    ) -> int:
+        """The replicas to drain the backlog in time, whatever is already starting."""
+        short = (growth + backlog / self.drain_seconds) / rate.value
+        if ready == 0:
+            missing = max(1, up(short))
+        else:
+            missing = up(short) if standing else max(0, math.floor(short + 1e-9))
+        wanted = ready + missing
+        return wanted if rate.sure else min(wanted, max(2 * ready, ready + LARGEST_STEP))
+
+    def _raise(
+        self,
+        wanted: int,
+        backlog: float,
+        growth: float,
+        rate: DrainRate,
+        starting: Starting,
+        observation: Observation,
+    ) -> tuple[int, str]:
+        """Credit what is on its way; never lower while a backlog stands."""
+        replicas = observation.replicas
+        moves = f"it grows by {growth:.3g}/s" if growth >= 0 else f"it falls by {-growth:.3g}/s"
+        horizon = observation.lead_seconds + self.drain_seconds
+        coming = rate.value * starting.replica_seconds(
+            observation.now, observation.lead_seconds, horizon
+        )
+        if wanted <= replicas.desired:
+            on_way = f" and {replicas.starting} are starting" if replicas.starting else ""
+            why = f"{moves} with {replicas.ready} ready{on_way}: no more are missing"
+            return replicas.desired, why
+        if coming > 0 and backlog + growth * horizon <= coming:
+            why = f"{moves}, and the {starting.total} starting drain it within {horizon:g} s"
+            return replicas.desired, why
+        why = (
+            f"{moves} with {replicas.ready} ready: {wanted} drain it in {self.drain_seconds:g} s "
+            f"at {rate.value:.3g} requests/s each ({rate.source})"
+        )
+        return wanted, why
+
+    def _lower(
+        self, desired: int, floor: int, load: float | None, rate: DrainRate
+    ) -> tuple[int, str]:
+        if load is not None and rate.sure:
+            least = up(load / (FULL_LOAD * rate.value))
+            why = f"{load:.3g} requests/s need {least} at {rate.value:.3g}/s each ({rate.source})"
+        elif load == 0:
+            least, why = desired - 1, "nothing waited or was completed in the window: one fewer"
+        else:
+            least, why = max(1, desired - 1), "nothing waited in the window: one fewer, at least 1"
+        count = min(desired, max(least, floor))
+        return count, why if count <= least else f"{why}, but {floor - 1} lately proved too few"
+
+    def _why_unmoved(self, queue: Series, desired: int) -> str:
+        if desired == 0:
+            return "nothing waits and nothing runs"
+        if not covers(queue, self._judged_seconds):
+            return f"the samples reach back less than {self._judged_seconds:g} s"
+        return "a backlog was there within the window"

@@ -1,0 +1,58 @@
+"""What the newest samples of a series say: how long above a mark, how fast it changes."""
+
+import numpy as np
+
+from autoscaler.core.observation import FloatArray, Series
+
+EDGE_SECONDS = 1e-3
+"""Sample times this close count as equal: Unix seconds as floats are not exact."""
+
+
+def newest(series: Series, seconds: float) -> Series:
+    """Return the samples at most `seconds` older than the newest one, that one included."""
+    return series.since(series.latest_time - seconds - EDGE_SECONDS)
+
+
+def span_seconds(series: Series) -> float:
+    """Return the time from the oldest sample to the newest; 0 for fewer than two samples."""
+    return float(series.times[-1] - series.times[0]) if len(series) > 1 else 0.0
+
+
+def covers(series: Series, seconds: float) -> bool:
+    """Whether there are samples, and they reach back at least `seconds`."""
+    return len(series) > 0 and span_seconds(series) >= seconds - EDGE_SECONDS
+
+
+def newest_above(series: Series, mark: float) -> Series:
+    """Return the newest samples without a break above `mark`."""
+    return _newest_run(series, series.values > mark)
+
+
+def newest_below(series: Series, mark: float) -> Series:
+    """Return the newest samples without a break below `mark`."""
+    return _newest_run(series, series.values < mark)
+
+
+def _newest_run(series: Series, inside: "np.typing.NDArray[np.bool_]") -> Series:
+    outside = np.flatnonzero(~inside)
+    first = int(outside[-1]) + 1 if len(outside) else 0
+    return Series(series.times[first:], series.values[first:])
+
+
+def slope(series: Series) -> float:
+    """Return the change per second: least squares over all samples; 0 for fewer than two."""
+    if len(series) < 2:
+        return 0.0
+    times: FloatArray = series.times - series.times.mean()
+    values: FloatArray = series.values - series.values.mean()
+    return float(times @ values / (times @ times))
+
+
+def mean(series: Series) -> float:
+    """Return the average of the samples, at least one."""
+    return float(series.values.mean())
+
+
+def largest(series: Series) -> float:
+    """Return the largest of the samples, at least one."""
+    return float(series.values.max())

@@ -1,0 +1,264 @@
+"""latency-guard: keep a p95 latency below its objective, knowing that it is convex in load."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from autoscaler.core.observation import Series
+from autoscaler.core.spec import Slo
+from policies.reactive.latency_guard import LatencyGuard
+from tests.builders import NOON
+from tests.policies.worlds import World, asked_twice, reversals, samples, shown
+
+# The limit is 2 s, so 1.6 s are allowed; idle 0.4 s: a load of 0.75 is allowed.
+GUARD = LatencyGuard(signal="ttft_p95", idle_seconds=0.4)
+LEARNS = LatencyGuard(signal="ttft_p95")
+
+
+@pytest.mark.parametrize(
+    ("latency", "ready", "desired", "expected"),
+    [
+        # 1 - 0.4/4 = 0.9; 10 * 0.9/0.75 = 12
+        pytest.param(samples(*[4.0] * 9), 10, 10, 12, id="above: as many as the load needs"),
+        pytest.param(samples(*[1.7] * 9), 10, 10, 11, id="just above: one more at least"),
+        pytest.param(samples(*[4.0] * 9), 10, 12, 12, id="those that start are the answer"),
+        pytest.param(samples(*[4.0] * 9), 10, 14, 14, id="more are starting: none is called back"),
+        # growing by 0.5 s each second: twice the load; 10 * 2/0.75 = 27, at most twice
+        pytest.param(
+            samples(5, 12.5, 20), 10, 10, 20, id="overload: as its growth tells, at most x2"
+        ),
+        pytest.param(samples(*[1.5] * 9), 10, 10, 10, id="allowed, and fewer would be too slow"),
+        # 1 - 0.4/0.8 = 0.5; with 9: 0.556 and 0.9 s, below 1.2
+        pytest.param(samples(*[0.8] * 9), 10, 10, 9, id="low: one fewer"),
+        pytest.param(samples(1.5, *[0.8] * 8), 10, 10, 10, id="the worst of the window decides"),
+        pytest.param(samples(*[0.8] * 9), 2, 2, 2, id="one of two would be saturated"),
+        pytest.param(samples(*[0.4] * 9), 1, 1, 1, id="the last replica stays"),
+        pytest.param(samples(0.0), 4, 4, 3, id="idle: one fewer"),
+        pytest.param(samples(*[4.0] * 9), 0, 3, None, id="nobody serves: no opinion"),
+        pytest.param(samples(*[4.0] * 9), 0, 0, None, id="nobody wanted: no opinion"),
+    ],
+)
+def test_latency_is_converted_to_load(
+    latency: Series, ready: int, desired: int, expected: int | None
+) -> None:
+    assert GUARD.recommend(shown(ready, desired=desired, ttft_p95=latency)).replicas == expected
+
+
+def test_growth_of_a_token_gap_is_no_queue() -> None:
+    itl = LatencyGuard(signal="itl_p95", idle_seconds=0.02)
+
+    answer = itl.recommend(shown(10, itl_p95=samples(0.05, 0.1, 20.0)))
+
+    assert answer.replicas == 14  # 1 - 0.02/20 over 1 - 0.02/0.08
+
+
+@pytest.mark.parametrize(
+    ("signal", "objective", "name", "limit"),
+    [
+        pytest.param("ttft_p95", None, "ttft_p95_seconds", 2.0, id="first token, by name"),
+        pytest.param("itl_p95", None, "itl_p95_seconds", 0.1, id="token gap, by name"),
+        pytest.param("e2e_p95", None, "e2e_p95_seconds", 30.0, id="whole answer, by name"),
+        pytest.param("slowness", "e2e", "e2e_p95_seconds", 30.0, id="stated"),
+        pytest.param("ttft_p95", "itl", "itl_p95_seconds", 0.1, id="stated against the name"),
+    ],
+)
+def test_the_limit_is_that_of_the_objective(
+    signal: str, objective: str | None, name: str, limit: float
+) -> None:
+    policy = LatencyGuard.model_validate({"signal": signal, "objective": objective})
+    series = {signal: samples(*[limit / 2] * 9)}
+
+    answer = policy.recommend(shown(4, slo=Slo(**{name: limit}), **series))  # type: ignore[arg-type]
+
+    assert answer.evidence["allowed"] == pytest.approx(0.8 * limit)
+
+
+def test_without_a_limit_it_has_no_opinion() -> None:
+    answer = GUARD.recommend(shown(4, slo=Slo(), ttft_p95=9.0))
+
+    assert answer.replicas is None
+    assert answer.reason == "spec.slo.ttftP95Seconds is not set: no limit to keep"
+
+
+def test_a_limit_that_idle_replicas_break_is_told() -> None:
+    slow = LatencyGuard(signal="ttft_p95", idle_seconds=3.0)
+
+    answer = slow.recommend(shown(4, ttft_p95=9.0))
+
+    assert answer.replicas is None
+    assert answer.reason == "idleSeconds is 3, not below 1.6 s: no number of replicas would do"
+
+
+class TestIdleLatency:
+    def test_the_lowest_seen_counts_for_a_day(self) -> None:
+        memory = LEARNS.recommend(shown(10, ttft_p95=samples(0.2, 0.8))).memory
+
+        soon, late = (
+            LEARNS.recommend(
+                shown(10, at=at, memory=memory, ttft_p95=samples(*[0.7] * 3, at=at))
+            ).evidence["idle"]
+            for at in (NOON + 86_000, NOON + 87_000)
+        )
+
+        assert (soon, late) == (0.2, 0.7)
+
+    def test_a_lower_one_replaces_it(self) -> None:
+        memory = LEARNS.recommend(shown(10, ttft_p95=0.4)).memory
+
+        assert LEARNS.recommend(shown(10, memory=memory, ttft_p95=0.3)).evidence["idle"] == 0.3
+
+    def test_a_start_in_the_middle_of_an_overload_is_not_taken_for_idle(self) -> None:
+        answer = LEARNS.recommend(shown(4, ttft_p95=samples(*[30.0] * 9)))
+
+        assert answer.evidence["idle"] == 0.8
+        assert answer.replicas == 8
+
+    def test_a_latency_of_zero_is_nobodys_latency(self) -> None:
+        answer = LEARNS.recommend(shown(4, ttft_p95=samples(0.3, 0.0)))
+
+        assert answer.evidence["idle"] == 0.3
+
+
+class TestSettling:
+    def test_what_was_added_is_given_time_to_show(self) -> None:
+        slow = [4.0] * 9
+        memory = GUARD.recommend(shown(10, desired=12, ttft_p95=samples(*slow))).memory
+        came, settled = (
+            shown(12, at=at, memory=memory, ttft_p95=samples(*slow, at=at))
+            for at in (NOON + 60, NOON + 200)
+        )
+        memory = GUARD.recommend(came).memory
+
+        assert GUARD.recommend(came).replicas == 12
+        assert GUARD.recommend(came).reason.endswith("waiting for 12 ready replicas to show")
+        assert (
+            GUARD.recommend(
+                shown(12, at=NOON + 200, memory=memory, ttft_p95=samples(*slow, at=NOON + 200))
+            ).replicas
+            == 15
+        )
+        assert settled.replicas.ready == 12
+
+    def test_unless_it_gets_worse(self) -> None:
+        memory = GUARD.recommend(shown(10, desired=12, ttft_p95=4.0)).memory
+
+        worse = shown(12, at=NOON + 60, memory=memory, ttft_p95=samples(4, 5, 6, at=NOON + 60))
+
+        assert (GUARD.recommend(worse).replicas or 0) > 12
+
+    def test_nor_is_anything_taken_away_meanwhile(self) -> None:
+        memory = GUARD.recommend(shown(10, ttft_p95=0.5)).memory
+
+        fewer = shown(9, at=NOON + 60, memory=memory, ttft_p95=samples(0.5, at=NOON + 60))
+
+        assert GUARD.recommend(fewer).replicas == 9
+        assert GUARD.recommend(fewer).reason.endswith(
+            "the number of ready replicas has just changed"
+        )
+
+
+def test_a_count_that_proved_too_few_is_not_tried_again_at_once() -> None:
+    memory = GUARD.recommend(shown(9, ttft_p95=samples(*[1.7] * 9))).memory
+    at = NOON + 15
+    memory = GUARD.recommend(
+        shown(10, at=at, memory=memory, ttft_p95=samples(*[0.8] * 9, at=at))
+    ).memory
+
+    held, tried = (
+        GUARD.recommend(shown(10, at=at, memory=memory, ttft_p95=samples(*[0.8] * 9, at=at)))
+        for at in (NOON + 900, NOON + 1900)
+    )
+
+    assert (held.replicas, tried.replicas) == (10, 9)
+    assert held.reason.endswith("9 replicas lately proved too few")
+
+
+@pytest.mark.parametrize(
+    ("latency", "reason"),
+    [
+        pytest.param(
+            4.0,
+            "ttft_p95 is 4 s, 1.6 s allowed (80% of 2 s): 12 needed, 10 ready and 0 starting",
+            id="raise",
+        ),
+        pytest.param(
+            0.8,
+            "ttft_p95 is 0.8 s, 1.6 s allowed (80% of 2 s): 9 replicas would have 0.9 s",
+            id="lower",
+        ),
+        pytest.param(
+            1.2,
+            "ttft_p95 is 1.2 s, 1.6 s allowed (80% of 2 s): "
+            "9 replicas would have 1.54 s, not below 1.2 s",
+            id="hold",
+        ),
+    ],
+)
+def test_the_reason_says_what_was_seen(latency: float, reason: str) -> None:
+    assert GUARD.recommend(shown(10, ttft_p95=samples(*[latency] * 9))).reason == reason
+
+
+@given(
+    latency=st.lists(st.floats(0.01, 100), min_size=1, max_size=9),
+    factor=st.floats(1, 10),
+    ready=st.integers(1, 50),
+    starting=st.integers(0, 9),
+    policy=st.sampled_from([GUARD, LEARNS]),
+)
+def test_more_load_never_needs_fewer(
+    latency: list[float], factor: float, ready: int, starting: int, policy: LatencyGuard
+) -> None:
+    less_load, more_load = (
+        policy.recommend(shown(ready, desired=ready + starting, ttft_p95=samples(*values))).replicas
+        for values in (latency, [factor * value for value in latency])
+    )
+
+    assert less_load is not None
+    assert more_load is not None
+    assert less_load <= more_load
+
+
+@given(latency=st.floats(1.7, 1000), ready=st.integers(1, 50))
+def test_one_burst_is_answered_once_and_at_most_doubles(latency: float, ready: int) -> None:
+    first, second = asked_twice(GUARD, ready, ttft_p95=latency)
+
+    assert first.replicas == second.replicas
+    assert ready < (first.replicas or 0) <= 2 * ready
+
+
+@given(latency=st.floats(0.41, 1.59), ready=st.integers(2, 50))
+def test_it_never_lowers_into_its_own_limit(latency: float, ready: int) -> None:
+    answer = GUARD.recommend(shown(ready, ttft_p95=latency))
+    assume(answer.replicas == ready - 1)
+
+    load = (1 - 0.4 / latency) * ready / (ready - 1)
+
+    assert 0.4 / (1 - load) < 1.6
+
+
+@pytest.mark.parametrize("load", [1.0, 5.0, 9.0, 15.0])
+@pytest.mark.parametrize("idle", [None, 0.2], ids=["learned", "stated"])
+def test_constant_load_settles(idle: float | None, load: float) -> None:
+    policy = LatencyGuard(signal="ttft_p95", idle_seconds=idle)
+    world = World(lambda _: load, ready=4)
+
+    sizes = world.run(policy, 2.5 * 3600)
+
+    assert reversals(sizes) <= 6
+    if idle is not None:
+        assert reversals(sizes) <= 1
+        assert len(set(sizes[-360:])) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"signal": "slowness"}, "objective should be given"),
+        ({"signal": "ttft_p95", "lowerHeadroom": 0.9}, "lowerHeadroom should be at most headroom"),
+        ({"signal": "ttft_p95", "maxStepFactor": 1}, "greater than 1"),
+    ],
+)
+def test_parameters_are_checked(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LatencyGuard.model_validate(fields)
