@@ -74,9 +74,9 @@ class Traffic:
     requests_per_second: float = 5.5
     swing: float = 0.3
     swing_seconds: float = 3600.0
-    burst_factor: float = 3.5
-    burst_from: float = 2100.0
-    burst_seconds: float = 240.0
+    burst_factor: float = 3.0
+    burst_from: float = 1500.0
+    burst_seconds: float = 600.0
     dispersion: float = 2.1
     prompt: Lengths = Lengths(p50=1020, p95=4083, most=16_000)
     output: Lengths = Lengths(p50=129, p95=451, most=2_000)
