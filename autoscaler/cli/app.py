@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli import check, demo, explain, init, policies, replay, schema, version
+from autoscaler.cli import check, demo, explain, init, policies, replay, schema, verify, version
 from autoscaler.cli.words import say
 from autoscaler.core.errors import AutoscalerError, ConfigError, TraceError
 
@@ -49,6 +49,7 @@ app.command("schema")(schema.schema)
 app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
+app.command("verify")(verify.verify)
 app.command("version")(version.version)
 
 

@@ -1,0 +1,79 @@
+"""autoscaler verify: what it prints and how it exits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoscaler.cli import main
+from tests.test_verify import recorded, tracking
+
+FILE = """\
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: ScaledWorkload
+metadata: {name: chat, namespace: llm}
+spec:
+  target: {name: chat}
+  replicas: {min: 1, max: 20}
+  signals: {load: {query: q}}
+  policies: [{type: target-tracking, signal: load, target: 10}]
+"""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return recorded(tmp_path / "day.jsonl", tracking())
+
+
+def test_an_unchanged_journal_exits_with_0(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["verify", str(journal)])
+
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert out == (
+        "llm/chat: 40 cycles decided again, all the same\n"
+        "All 40 lines of the journal would be written byte for byte.\n"
+    )
+    assert err == ""
+
+
+def test_a_changed_file_exits_with_1_and_shows_both_trails(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "chat.yaml"
+    file.write_text(FILE, encoding="utf-8")
+
+    code = main(["verify", str(journal), "--workload", str(file), "--first", "1"])
+
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "cycles decided again," in out
+    assert "the first 1 in the number:" in out
+    assert "  -  target-tracking(load)  5" in out
+    assert "  +  target-tracking(load)  9" in out
+
+
+def test_json_holds_the_decisions_of_both(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "chat.yaml"
+    file.write_text(FILE, encoding="utf-8")
+
+    code = main(["verify", str(journal), "--workload", str(file), "--json"])
+
+    document = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert document["equal"] is False
+    assert document["cycles"] == 40
+    (verdict,) = document["workloads"]
+    assert len(verdict["first"]) == 3
+    assert verdict["first"][0]["recorded"]["replicas"] != verdict["first"][0]["now"]["replicas"]
+
+
+def test_no_journal_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["verify", str(tmp_path / "none.jsonl")])
+
+    assert code == 2
+    assert "none.jsonl: cannot be read" in capsys.readouterr().err
