@@ -113,7 +113,7 @@ def _only(group: str, noun: str, name: str) -> EntryPoint:
 def _load(entry: EntryPoint, noun: str) -> object:
     try:
         return entry.load()
-    except Exception as error:  # a stranger's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a stranger's module may do anything on import
         first_line = str(error).partition("\n")[0]
         raise ConfigError(
             f"{noun} '{entry.name}' of {origin(entry)}: {entry.value} cannot be imported: "

@@ -1,5 +1,6 @@
 """autoscaler check."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from autoscaler.cli.words import emit, emit_json, say
 
 if TYPE_CHECKING:  # commands import what they need when they run
+    from autoscaler.config import LoadedFleet
     from autoscaler.core.workload import ScaledWorkload
 
 ACTUATION_WORDS = {"none": "watching only", "scale": "we scale it", "hpa": "an HPA follows"}
@@ -26,7 +28,8 @@ def check(
     from autoscaler.config import read_fleet
 
     loaded = read_fleet(files)
-    for warning in loaded.warnings:
+    warnings = [*loaded.warnings, *_unknown_profiles(loaded)]
+    for warning in warnings:
         say(f"warning: {warning}")
     if as_json:
         emit_json(
@@ -40,12 +43,26 @@ def check(
                     }
                     for workload in loaded.fleet.workloads
                 ],
-                "warnings": list(loaded.warnings),
+                "warnings": warnings,
             }
         )
         return
     for workload in loaded.fleet.workloads:
         emit(f"{loaded.sources[workload.key]}: {resolved(workload)}")
+
+
+def _unknown_profiles(loaded: "LoadedFleet") -> Iterator[str]:
+    """Yield what a replay would refuse; live, the profile does not matter."""
+    from autoscaler.core.errors import ConfigError
+    from simulations.profiles import profile_of
+
+    for workload in loaded.fleet.workloads:
+        if workload.spec.replica.profile is not None:
+            try:
+                profile_of(workload.spec.replica)
+            except ConfigError as error:
+                field = str(error).partition(":")[0]
+                yield f"{loaded.sources[workload.key].at(field)}: {error}; a replay would refuse it"
 
 
 def resolved(workload: "ScaledWorkload") -> str:

@@ -82,6 +82,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
     from autoscaler.cli.progress import progress
     from autoscaler.cli.scores import as_document, comparison
     from autoscaler.config import read_fleet
+    from autoscaler.core.errors import ConfigError
     from autoscaler.core.workload import FleetSpec
     from autoscaler.journal import JournalFile
     from simulations.replay import START
@@ -91,6 +92,11 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
     loaded = read_fleet([workload])
     chosen = _with_profile(_chosen(loaded, workload, name), profile)
     source = loaded.sources[chosen.key]
+    if initial is not None and initial > chosen.spec.replicas.max:
+        raise ConfigError(
+            f"--initial: should be at most spec.replicas.max ({chosen.spec.replicas.max}), "
+            f"not {initial}"
+        )
     if journal is not None:
         _refuse_same_file(journal, trace, workload)
     traffic = read_trace(trace)
@@ -146,12 +152,17 @@ def _with_profile(workload: "ScaledWorkload", profile: str | None) -> "ScaledWor
     """Return the workload on other replicas; they have as many GPUs as their profile says."""
     if profile is None:
         return workload
-    from simulations.profiles import profiles
+    from autoscaler.core.errors import ConfigError
+    from simulations.profiles import profile_of, profiles
 
     known = profiles().get(profile)
     replica: Replica = workload.spec.replica.model_copy(
         update={"profile": profile} | ({"gpus": known.gpus} if known else {})
     )
+    try:
+        profile_of(replica)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("spec.replica.profile", "--profile", 1)) from error
     spec = workload.spec.model_copy(update={"replica": replica})
     return workload.model_copy(update={"spec": spec})
 

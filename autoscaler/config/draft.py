@@ -144,13 +144,16 @@ def _validated(
     """Validate a node as JSON, strictly: lists become tuples, but "3" is no number."""
     try:
         text = json.dumps(plain(node))
-        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False), []
+        found = model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+        if isinstance(found, Policy):
+            sorted(found.needs | found.uses)  # asked here, so that it can be relied upon later
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True, include_input=False)
         return None, list(_translated(draft, model, details[:_MOST_TRANSLATED], loc))
     except Exception as error:  # noqa: BLE001 - a stranger's validator may raise anything
         sentence = f"{model.__name__} failed on these parameters: {type(error).__name__}: {error}"
         return None, [draft.problem(loc, sentence.partition("\n")[0])]
+    return found, []
 
 
 def _whole(document: _Document, draft: Draft) -> ScaledWorkload:

@@ -92,4 +92,4 @@ def _mark_of(before: str) -> Mark:
 
 
 def _why(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()

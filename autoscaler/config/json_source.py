@@ -136,6 +136,9 @@ class _Reader:
         except json.JSONDecodeError as error:
             if error.msg.startswith("Unterminated"):
                 raise UnreadableError("the quote that opens here is never closed", mark) from error
+            if error.msg.startswith("Invalid control"):
+                text = "the quote that opens here is not closed in its line"
+                raise UnreadableError(text, mark) from error
             raise UnreadableError(f"not JSON: {error.msg.lower()}", mark) from error
         except UnicodeEncodeError as error:
             raise UnreadableError("half of a surrogate pair is not text", mark) from error

@@ -21,6 +21,7 @@ _PLAIN_SENTENCES = {
     "mapping values are not allowed in this context": (
         "a second colon: indent what belongs to the key, or put a value that holds ': ' in quotes"
     ),
+    "found unexpected ':'": "put a space after the colon, or the value in quotes",
     "did not find expected key": "this line fits to nothing above it: check its indentation",
     "did not find expected '-' indicator": (
         "this line fits to nothing above it: check its indentation"
@@ -69,6 +70,7 @@ class _Frame:
     key: str | None = None
     key_mark: Mark = field(default=Mark(1, 1))
     skips_value: bool = False
+    bad: bool = False
 
     @property
     def wants_key(self) -> bool:
@@ -118,7 +120,7 @@ class _Composer:
     def take(self) -> Node:
         """Return the finished document and forget it."""
         root, self._root = self._root, None
-        if root is None or (isinstance(root, Scalar) and root.value is None and not root.bad):
+        if root is None or (isinstance(root, Scalar) and root.value is None and not root.text):
             return Scalar(self._started, None, "")
         return root
 
@@ -139,7 +141,9 @@ class _Composer:
                 self._count(mark)
                 self._begin(event, List(mark))
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._place(self._open.pop().node)
+                frame = self._open.pop()
+                refused = Scalar(frame.node.mark, None, "", bad=True)
+                self._place(refused if frame.bad else frame.node)
             case yaml.DocumentStartEvent():
                 self._started = mark
             case _:
@@ -154,10 +158,10 @@ class _Composer:
 
     def _begin(self, event: yaml.CollectionStartEvent, node: Mapping | List) -> None:
         path = self._open[-1].inner_path if self._open else ()
-        self._refuse_tag(event.tag, node.mark, path)
+        bad = self._refuse_tag(event.tag, node.mark, path)
         if len(self._open) >= DEEPEST:
             raise UnreadableError(f"nested more than {DEEPEST} levels deep", node.mark)
-        self._open.append(_Frame(node, path))
+        self._open.append(_Frame(node, path, bad=bad))
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> None:
         path = self._open[-1].inner_path if self._open else ()
