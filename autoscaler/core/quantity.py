@@ -170,12 +170,10 @@ def _ten(exponent: int) -> int:
 
 
 def _power_of_ten(exponent: int) -> float:
-    """10 ** exponent, with the roundings of Go's math.Pow10."""
+    """10 ** exponent, with the roundings of Go's math.Pow10; no quantity is finer than nano."""
     if exponent > 308:
         return math.inf
-    if exponent < -323:
-        return 0.0
-    big, small = divmod(abs(exponent), 32)
-    if exponent >= 0:
-        return float(f"1e{32 * big}") * float(f"1e{small}")
-    return float(f"1e-{32 * big}") / float(f"1e{small}")
+    if exponent < 0:
+        return 1.0 / float(f"1e{-exponent}")
+    big, small = divmod(exponent, 32)
+    return float(f"1e{32 * big}") * float(f"1e{small}")

@@ -402,9 +402,21 @@ def _shown(limits: Limits, given: Record | None) -> Record:
 
 
 def canonical(text: str) -> str:
-    """Write a decimal quantity as Kubernetes does: whole digits and a suffix of thousands."""
+    """Write a decimal quantity as Kubernetes does: whole digits and a suffix of thousands.
+
+    It keeps the text where that already has a suffix of thousands and no zeros to spare.
+    """
     number = quantity.parse(text)
     digits, exponent = number.digits, number.scale
+    given = re.sub("[^0-9.].*", "", text).lstrip("0").replace(".", "")
+    if (
+        number.fast
+        and digits
+        and exponent % 3 == 0
+        and text[0] in "123456789"
+        and not given.endswith("000")
+    ):
+        return text
     if digits == 0:
         return "0"
     while digits % 10 == 0:
