@@ -1,6 +1,6 @@
 """Observe, plan, act, record: one cycle, the same in every mode."""
 
-from autoscaler.core.decision import Action, Cycle, Outcome
+from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
 from autoscaler.core.planner import FleetState, note_outcomes, plan_cycle
 from autoscaler.core.ports import Actuator, Journal, Observer
@@ -10,7 +10,7 @@ from autoscaler.core.workload import FleetSpec
 class Watching:
     """The actuator of shadow mode: changes nothing, and says so."""
 
-    def act(self, action: Action, now: float) -> Outcome:
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
         return Outcome(action, done=False, detail="watching only")
 
 
@@ -52,7 +52,7 @@ class Controller:
             self._journal.record(cycle)
         return cycle
 
-    def _act(self, action: Action, now: float) -> Outcome:
+    def _act(self, action: Action | NodeAction, now: float) -> Outcome:
         try:
             return self._actuator.act(action, now)
         except ActuationError as error:

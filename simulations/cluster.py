@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from autoscaler.core.decision import Action, Outcome
+from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.observation import (
     Gap,
@@ -182,10 +182,12 @@ class SimulatedCluster:
         here = any(workload.key == key for workload in fleet.workloads)
         return Snapshot(now, {key: self._observation(now)} if here else {}, others)
 
-    def act(self, action: Action, now: float) -> Outcome:
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
         """Set the number of replicas; refuses what no longer fits what is there."""
         self.advance(now)
         found = self.pool.desired
+        if isinstance(action, NodeAction):
+            return Outcome(action, done=False, detail="nodes are not simulated")
         if action.workload != self.workload.key:
             return Outcome(action, done=False, detail=f"only {self.workload.key} is simulated")
         if action.after < 0:

@@ -1,7 +1,7 @@
 """Observe, plan, act, record; a failure to act is an outcome and the next cycle tries again."""
 
 from autoscaler.controller import Controller, Watching
-from autoscaler.core.decision import Action, Cycle, Outcome
+from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
 from autoscaler.core.observation import Snapshot
 from autoscaler.core.workload import FleetSpec
@@ -20,10 +20,11 @@ class Cluster:
     def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
         return a_snapshot(seen(self.replicas, at=now), fleet.workloads[0])
 
-    def act(self, action: Action, now: float) -> Outcome:
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
         if self.refusals:
             self.refusals -= 1
             raise ActuationError("409 conflict")
+        assert action.key == WORKLOAD.key
         self.replicas = action.after
         return Outcome(action, done=True)
 

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.decision import Cycle, Outcome
+from autoscaler.core.decision import (
+    Cycle,
+    NodeAction,
+    NodePoolDecision,
+    Outcome,
+    Plan,
+    Reason,
+)
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.observation import (
     Gap,
     GapReason,
+    NodePoolStatus,
     Observation,
     PodSample,
     PodStatus,
@@ -125,6 +133,19 @@ def test_everything_that_was_seen_survives() -> None:
 
     assert back == cycle or repr(back) == repr(cycle)
     assert back.snapshot.observations[WORKLOAD.key].signals == observation.signals
+
+
+def test_node_pools_survive() -> None:
+    pool = NodePoolDecision("h100", 1, 3, 3, Reason.RECOMMENDED, "3 nodes")
+    snapshot = Snapshot(NOON, pools={"h100": NodePoolStatus(1, 1)})
+    plan = Plan(NOON, acting=frozenset({"h100"}), pools={"h100": pool})
+    cycle = Cycle(snapshot, plan, tuple(Outcome(action, done=True) for action in plan.actions()))
+
+    back = decode(orjson.loads(orjson.dumps(encode(cycle, {}))), {})
+
+    assert back == cycle
+    assert back.outcomes[0].action == NodeAction("h100", 1, 3)
+    assert back.outcomes[0].action.key == "h100"
 
 
 def test_a_forecast_survives() -> None:

@@ -105,7 +105,7 @@ def trail(cycle: "Cycle", decision: "Decision", first: float) -> list[str]:
     lines += ["", bold("signals"), *(_signals(decision) or ["  none"])]
     lines += ["", bold("policies"), *_proposals(decision)]
     lines += ["", bold("steps"), *_steps(decision)]
-    outcomes = [one for one in cycle.outcomes if one.action.workload == decision.workload]
+    outcomes = [one for one in cycle.outcomes if one.action.key == decision.workload]
     for outcome in outcomes:
         done = "done" if outcome.done else "not done"
         detail = f": {outcome.detail}" if outcome.detail else ""
@@ -186,7 +186,7 @@ def _document(cycle: "Cycle", decision: "Decision") -> dict[str, Any]:
     from autoscaler.core.decision import Decision, Outcome
 
     document: dict[str, Any] = TypeAdapter(Decision).dump_python(decision, mode="json")
-    outcomes = [one for one in cycle.outcomes if one.action.workload == decision.workload]
+    outcomes = [one for one in cycle.outcomes if one.action.key == decision.workload]
     return {
         "time": utc(cycle.plan.now),
         **document,

@@ -159,6 +159,27 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class NodePoolDecision:
+    """The number of nodes for one pool.
+
+    Attributes:
+        pool: Its name.
+        current: Nodes found; None where the pool was not seen.
+        needed: Nodes that hold every replica of this cycle's plan.
+        nodes: Nodes decided; None only where the pool was not seen.
+        reason: Why, in one word of the closed vocabulary.
+        text: Why, in one sentence.
+    """
+
+    pool: str
+    current: int | None
+    needed: int
+    nodes: int | None
+    reason: Reason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """One change to make: set a workload's replicas."""
 
@@ -166,12 +187,31 @@ class Action:
     before: int
     after: int
 
+    @property
+    def key(self) -> str:
+        """What is changed."""
+        return self.workload
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAction:
+    """One change to make: set a pool's nodes."""
+
+    pool: str
+    before: int
+    after: int
+
+    @property
+    def key(self) -> str:
+        """What is changed."""
+        return self.pool
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an action."""
 
-    action: Action
+    action: Action | NodeAction
     done: bool
     detail: str = ""
 
@@ -183,26 +223,37 @@ class Plan:
     Attributes:
         now: The time of the cycle, Unix seconds.
         decisions: By workload key.
-        acting: Keys of the workloads that we scale ourselves (`actuation: scale`).
+        acting: Keys of what we scale ourselves (`actuation: scale`), workloads and pools.
+        pools: By pool name.
     """
 
     now: float
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     acting: frozenset[str] = frozenset()
+    pools: Mapping[str, NodePoolDecision] = field(default_factory=dict)
 
-    def actions(self) -> tuple[Action, ...]:
-        """What to change, in a safe order: workloads that grow first, then those that shrink."""
-        changes = [
+    def actions(self) -> tuple[Action | NodeAction, ...]:
+        """What to change, in a safe order.
+
+        Pools that grow, workloads that grow, workloads that shrink, pools that shrink: a pod
+        never waits for a node that was taken away first.
+        """
+        nodes = [
+            NodeAction(name, sized.current, sized.nodes)
+            for name, sized in self.pools.items()
+            if name in self.acting and sized.current is not None and sized.nodes is not None
+        ]
+        replicas = [
             Action(key, decision.current, decision.replicas)
             for key, decision in self.decisions.items()
-            if key in self.acting
-            and decision.current is not None
-            and decision.replicas is not None
-            and decision.changes
+            if key in self.acting and decision.current is not None and decision.replicas is not None
         ]
-        grow = [action for action in changes if action.after > action.before]
-        shrink = [action for action in changes if action.after < action.before]
-        return (*grow, *shrink)
+        return (
+            *(action for action in nodes if action.after > action.before),
+            *(action for action in replicas if action.after > action.before),
+            *(action for action in replicas if action.after < action.before),
+            *(action for action in nodes if action.after < action.before),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,6 +260,19 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class NodePoolStatus:
+    """The nodes of a pool.
+
+    Attributes:
+        desired: Nodes asked for, whoever asked.
+        ready: Nodes that pods can start on.
+    """
+
+    desired: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was seen of the whole fleet at one time.
 
@@ -267,9 +280,11 @@ class Snapshot:
         now: The time of the cycle, Unix seconds.
         observations: By workload key (namespace/name). A workload whose target could not be
             read is absent here and present in `missing`.
-        missing: Why a workload could not be seen at all.
+        missing: Why a workload or a node pool could not be seen at all, by key.
+        pools: Node pools by name.
     """
 
     now: float
     observations: Mapping[str, Observation] = field(default_factory=dict)
     missing: Mapping[str, Gap] = field(default_factory=dict)
+    pools: Mapping[str, NodePoolStatus] = field(default_factory=dict)

@@ -1,16 +1,17 @@
 """Snapshot in, plan out: the one place where decisions are made, in every mode.
 
 The order of a cycle, for each workload: note how replicas changed; judge the signals; ask the
-policies; combine; fold the rules; remember.
+policies; combine; fold the rules; remember. Then the node pools are sized for what was decided.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from autoscaler.core.decision import Cycle, Decision, Plan, Proposal, Reason, Step
+from autoscaler.core.decision import Action, Cycle, Decision, Plan, Proposal, Reason, Step
 from autoscaler.core.history import note_change, remember
+from autoscaler.core.node_plan import lead_seconds_of, size_node_pools
 from autoscaler.core.observation import GapReason, Observation, Snapshot
-from autoscaler.core.past import Past, age
+from autoscaler.core.past import Mark, Past, age
 from autoscaler.core.policy import Combiner, Verdict
 from autoscaler.core.proposals import View, ask_all, remembered, vote_of
 from autoscaler.core.replicas import notice, why_broken
@@ -22,9 +23,15 @@ from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """What the next cycle must know of the earlier ones: the past of each workload by key."""
+    """What the next cycle must know of the earlier ones.
+
+    Attributes:
+        pasts: Of each workload, by key.
+        nodes_needed: Of each node pool, by name: what was needed, and when.
+    """
 
     pasts: Mapping[str, Past] = field(default_factory=dict)
+    nodes_needed: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
 
 
 def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple[Plan, FleetState]:
@@ -48,11 +55,12 @@ def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple
             decisions[key], pasts[key] = _unseen(key, snapshot), past
         else:
             combine = fleet.combiners[workload.spec.combine]
-            decisions[key], pasts[key] = decide(workload, observation, past, combine)
-    acting = frozenset(
-        workload.key for workload in fleet.workloads if workload.spec.actuation is Actuation.SCALE
-    )
-    return Plan(snapshot.now, decisions, acting), FleetState(pasts)
+            lead = lead_seconds_of(workload, fleet, snapshot)
+            decisions[key], pasts[key] = decide(workload, observation, past, combine, lead)
+    pools, needed = size_node_pools(fleet, state.nodes_needed, snapshot, decisions)
+    acting = [w.key for w in fleet.workloads if w.spec.actuation is Actuation.SCALE]
+    acting += [pool.key for pool in fleet.pools if pool.spec.actuation is Actuation.SCALE]
+    return Plan(snapshot.now, decisions, frozenset(acting), pools), FleetState(pasts, needed)
 
 
 def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetState:
@@ -61,16 +69,18 @@ def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetSta
     pasts = dict(state.pasts)
     for outcome in cycle.outcomes:
         action = outcome.action
-        key = action.workload
-        if outcome.done and key in pasts:
-            pasts[key] = note_change(
-                pasts[key], cycle.plan.now, action.before, action.after, behaviors[key]
-            )
-    return FleetState(pasts)
+        if outcome.done and isinstance(action, Action) and action.workload in pasts:
+            key, now = action.workload, cycle.plan.now
+            pasts[key] = note_change(pasts[key], now, action.before, action.after, behaviors[key])
+    return replace(state, pasts=pasts)
 
 
 def decide(
-    workload: ScaledWorkload, observation: Observation, past: Past, combine: Combiner
+    workload: ScaledWorkload,
+    observation: Observation,
+    past: Past,
+    combine: Combiner,
+    lead_seconds: float | None = None,
 ) -> tuple[Decision, Past]:
     """Decide for one workload.
 
@@ -79,6 +89,7 @@ def decide(
         observation: What was seen of it now.
         past: What earlier cycles left.
         combine: What `spec.combine` stands for.
+        lead_seconds: Seconds until a replica asked for now would serve; its cold start if absent.
 
     Returns:
         The decision with its trail, and the past to remember.
@@ -92,13 +103,14 @@ def decide(
         moved = (Step("outside_bounds", current, count, reason, text),) if count != current else ()
         return Decision(workload.key, current, None, count, reason, text, steps=moved), past
 
-    view = View(workload, observation, *read_signals(spec.signals, observation))
+    lead = spec.replica.cold_start_seconds if lead_seconds is None else lead_seconds
+    view = View(workload, observation, *read_signals(spec.signals, observation), lead)
     proposals = ask_all(view, past)
     verdict = combine([vote_of(proposal, current) for proposal in proposals], current)
     past = replace(past, blind_since=_blind_since(past, view, proposals))
     wanted, reason, text = _wanted(view, past, verdict, proposals)
     blind = _why_blind(view, proposals)
-    broken = why_broken(past, observation.replicas, now, spec.replica.cold_start_seconds)
+    broken = why_broken(past, observation.replicas, now, lead)
     count, steps = apply(
         wanted,
         Case(

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from autoscaler.core.decision import Action, Cycle, Outcome
+from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.observation import Snapshot
 from autoscaler.core.workload import FleetSpec
 
@@ -18,7 +18,7 @@ class Observer(Protocol):
 class Actuator(Protocol):
     """Changes the cluster."""
 
-    def act(self, action: Action, now: float) -> Outcome:
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
         """Make one change. A failure is an outcome that is not done, never an exception."""
         ...
 

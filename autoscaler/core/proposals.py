@@ -23,12 +23,14 @@ class View:
         observation: What was seen.
         readings: Every signal, judged.
         shown: The series that policies may be shown.
+        lead_seconds: Seconds until a replica asked for now would serve.
     """
 
     workload: ScaledWorkload
     observation: Observation
     readings: Mapping[str, Reading]
     shown: Mapping[str, Series]
+    lead_seconds: float
 
     def describe(self, signal: str) -> str:
         """Say in a few words how far a signal can be trusted."""
@@ -61,7 +63,7 @@ def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
         view.observation,
         signals={name: view.shown[name] for name in uses if name in view.shown},
         memory=memory,
-        lead_seconds=view.workload.spec.replica.cold_start_seconds,
+        lead_seconds=view.lead_seconds,
         terms=view.workload.terms,
     )
     try:

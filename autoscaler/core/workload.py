@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import Terms
 from autoscaler.core.policy import Combiner, Policy
 from autoscaler.core.spec import (
@@ -130,26 +131,34 @@ class FleetSpec:
     Attributes:
         workloads: The policy files.
         combiners: What each name in `spec.combine` stands for.
+        pools: The node pools whose files were given.
     """
 
     workloads: tuple[ScaledWorkload, ...]
     combiners: Mapping[str, Combiner]
+    pools: tuple[NodePool, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse two workloads of one key, and a combiner that nobody brought.
+        """Refuse two workloads or pools of one key, and a combiner that nobody brought.
 
         Raises:
-            ValueError: Two workloads share a key, or `spec.combine` names no combiner.
+            ValueError: Two workloads or pools share a key, or `spec.combine` names no combiner.
         """
         keys = [workload.key for workload in self.workloads]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise ValueError(f"workload {twice[0]} is defined twice")
+        names = [pool.key for pool in self.pools]
+        if len(set(names)) < len(names):
+            raise ValueError(f"one of the node pools {', '.join(sorted(names))} is defined twice")
         for workload in self.workloads:
             if workload.spec.combine not in self.combiners:
                 raise ValueError(f"{workload.key}: no combiner is called {workload.spec.combine!r}")
 
     def acted_on(self) -> "FleetSpec":
-        """Return the same fleet with every workload scaled by us, as a replay needs it."""
-        acting = tuple(workload.with_actuation(Actuation.SCALE) for workload in self.workloads)
-        return FleetSpec(acting, self.combiners)
+        """Return the same fleet with everything scaled by us, as a replay needs it."""
+        return FleetSpec(
+            tuple(workload.with_actuation(Actuation.SCALE) for workload in self.workloads),
+            self.combiners,
+            tuple(pool.with_actuation(Actuation.SCALE) for pool in self.pools),
+        )

@@ -339,7 +339,7 @@ def test_growth_comes_before_shrinking() -> None:
 
     plan, _ = plan_cycle(a_fleet(shrinks, grows), FleetState(), snapshot)
 
-    assert [action.workload for action in plan.actions()] == [grows.key, shrinks.key]
+    assert plan.actions() == (Action(grows.key, 3, 5), Action(shrinks.key, 3, 1))
 
 
 @pytest.mark.parametrize("actuation", [Actuation.NONE, Actuation.HPA])
