@@ -162,8 +162,8 @@ INSTALLED = "burst, hpa, kpa, latency-guard, queue-drain, schedule, target-track
             id="signal twice",
         ),
         pytest.param(
-            ("combine: highest", "combine: higest"),
-            "chat.yaml:21: spec.combine: no combiner is called 'higest'; did you mean 'highest'?; "
+            ("combine: highest", "combine: hihgest"),
+            "chat.yaml:21: spec.combine: no combiner is called 'hihgest'; did you mean 'highest'?; "
             "installed are: first-live, highest, vote",
             id="unknown combiner",
         ),

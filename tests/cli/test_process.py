@@ -1,0 +1,164 @@
+"""The command as a process: imports at start-up, pipes, signals, colours, tracebacks."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoscaler.cli import app as app_module
+from autoscaler.core.errors import ActuationError, ConfigError, TraceError
+from tests.cli.conftest import Ran
+
+Run = Callable[..., Ran]
+
+AUTOSCALER = (sys.executable, "-m", "autoscaler")
+HEAVY = ("numpy", "yaml", "rich", "orjson", "sklearn", "scipy", "numba", "kubernetes", "aiohttp")
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*AUTOSCALER, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """Return the top-level modules that a command leaves loaded."""
+    code = (
+        "import sys; from autoscaler.cli import main; "
+        f"main({list(arguments)!r}); "
+        "print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("replay", "--help")])
+def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    assert imported_by(*arguments).isdisjoint(HEAVY)
+
+
+def test_check_loads_only_what_it_needs() -> None:
+    loaded = imported_by("check", "chat.yaml")
+
+    assert {"numpy", "pydantic", "yaml"} <= loaded
+    assert loaded.isdisjoint({"sklearn", "kubernetes", "aiohttp", "rich", "numba", "scipy"})
+
+
+def test_linear_algebra_gets_one_thread_unless_somebody_says_otherwise() -> None:
+    code = (
+        "import os; from autoscaler.cli import main; main(['version']); "
+        "print(os.environ['OMP_NUM_THREADS'], os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environment, "OMP_NUM_THREADS": "3"},
+    )
+    assert done.stdout.splitlines()[-1] == "3 1"
+
+
+def test_both_ways_to_start_are_one_program() -> None:
+    script = Path(sys.executable).parent / "autoscaler"
+
+    by_script = subprocess.run([script, "version"], capture_output=True, text=True, check=True)
+
+    assert by_script.stdout == process("version").stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    with subprocess.Popen(
+        [*AUTOSCALER, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        assert started.stderr.read() == ""
+
+
+def test_ctrl_c_is_quiet_and_leaves_no_half_of_a_journal() -> None:
+    Path("trace.csv").write_text(
+        "arrival_s,prompt_tokens,output_tokens\n"
+        + "".join(f"{second / 2},900,300\n" for second in range(40_000))
+    )
+    with subprocess.Popen(
+        [*AUTOSCALER, "replay", "--trace", "trace.csv", "--workload", "chat.yaml",
+         "--journal", "j.jsonl"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as started:  # fmt: skip
+        assert started.stderr is not None
+        assert started.stderr.readline() == "llm/chat: 40,000 requests in 333 minutes\n"
+        time.sleep(0.3)
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=60)
+
+    assert started.returncode == 130
+    assert (out, err.strip()) == ("", "")
+    assert sorted(path.name for path in Path().iterdir()) == ["chat.yaml", "trace.csv"]
+
+
+def test_nothing_is_coloured_where_nobody_looks() -> None:
+    for arguments in (("policies",), ("policies", "hpa"), ("check", "chat.yaml")):
+        done = process(*arguments, FORCE_COLOR="")
+
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+# --- which error ends how --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConfigError("a.yaml:1: one", "a.yaml:2: two"), 2, "a.yaml:1: one\na.yaml:2: two\n"),
+        (TraceError("t.csv:3: wrong"), 2, "t.csv:3: wrong\n"),
+        (ActuationError("the cluster did not answer"), 1, "the cluster did not answer\n"),
+        (
+            ZeroDivisionError("division\nby zero"),
+            1,
+            "internal error: ZeroDivisionError: division; AUTOSCALER_DEBUG=1 shows where\n",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 1, ""),
+        (SystemExit(3), 3, ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_ends_in_one_line_and_its_exit_code(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app_module, "app", fail)
+
+    ran = run("check")
+
+    assert (ran.code, ran.out, ran.err) == (code, "", words)
+
+
+def test_a_traceback_is_there_for_who_asks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(app_module, "app", fail)
+    monkeypatch.setenv("AUTOSCALER_DEBUG", "1")
+
+    with pytest.raises(ZeroDivisionError):
+        run("check")
