@@ -11,8 +11,10 @@ from autoscaler.core.errors import ConfigError
 from autoscaler.core.observation import GapReason, PodSample
 from simulations.cluster import SimulatedCluster
 from simulations.measurements import CATALOGUE
+from simulations.pool import ReplicaPool
 from simulations.profiles import Profile
 from simulations.request import End
+from simulations.scrapes import Scrapes
 from simulations.trace import Trace
 from tests.simulations.builders import (
     START,
@@ -180,6 +182,46 @@ def test_growing_keeps_draining_replicas_before_it_starts_new_ones() -> None:
     assert list(phases(cluster).values()) == ["ready", "ready", "ready", "starting"]
 
 
+def test_a_replica_that_was_kept_is_as_old_as_before() -> None:
+    """The oldest is drained and kept; equally loaded, it gets the next request again."""
+    long = (10, 400)
+    rows = [(1.0, 10, 10), *((time, *long) for time in (1.0, 1.05, 1.06, 1.65, 1.7))]
+    cluster = a_cluster(*rows, replicas=2)
+    seen(cluster, 1.5)
+    engines = [member.engine for member in cluster.pool.members]
+    assert [engine.outstanding for engine in engines if engine] == [1, 2]
+    scale(cluster, 1.5, 1)
+    assert phases(cluster) == {"chat-0": "draining", "chat-1": "ready"}
+    scale(cluster, 1.6, 2)
+
+    seen(cluster, 1.71)
+
+    assert [engine.outstanding for engine in engines if engine] == [3, 2]
+
+
+def test_the_first_to_be_ready_gets_what_queues_at_the_gateway() -> None:
+    """Nothing happens between: the younger is ready at 16 s, the older at 20 s."""
+    starts = iter([15.0, 11.0])
+    cluster = SimulatedCluster(
+        a_trace((1.0, 10, 2000)),
+        a_workload(minimum=0),
+        start=START,
+        replicas=0,
+        profile=a_profile(kv_tokens=5000),
+        cold_start=lambda: next(starts),
+    )
+    scale(cluster, 5.0, 2)
+
+    seen(cluster, 30.0)
+
+    engines = {member.name: member.engine for member in cluster.pool.members}
+    assert {name: engine.outstanding for name, engine in engines.items() if engine} == {
+        "chat-0": 0,
+        "chat-1": 1,
+    }
+    assert cluster.requests[0].routed == 16.0
+
+
 def test_gpu_time_counts_from_allocation_to_release() -> None:
     """To 100 s: two that were there 100 s each, one started at 10 s and let go at 50 s, one
     cancelled after 5 s while it was starting.
@@ -306,9 +348,10 @@ def test_a_window_holds_the_last_scrape_of_each_step() -> None:
 
 
 def test_a_window_forgets() -> None:
+    """It is open where it begins: the sample at 45 s is outside at 90 s."""
     cluster = a_cluster(signals=("running",), window=45)
 
-    assert [time for time, _ in samples(cluster, 100.0, "running")] == [60.0, 75.0, 90.0]
+    assert [time for time, _ in samples(cluster, 90.0, "running")] == [60.0, 75.0, 90.0]
 
 
 def test_gauges_of_the_engines() -> None:
@@ -334,6 +377,38 @@ def test_utilization_is_the_share_of_time_that_ready_replicas_computed() -> None
 
     shares = [share for _, share in samples(cluster, 30.0, "gpu_utilization")]
     assert shares == [pytest.approx(1.0 / 15 / 2), pytest.approx(3.0 / 15 / 2)]
+
+
+def test_a_draining_replica_is_load_and_not_part_of_the_mean() -> None:
+    """Both have one request to the end; the younger drains from 10 s on."""
+    cluster = a_cluster(
+        (5.0, 10, 100), (5.5, 10, 980), (6.5, 10, 980), (7.0, 10, 980), replicas=2,
+        signals=("gpu_utilization", "kv_usage", "running"),
+    )  # fmt: skip
+    seen(cluster, 5.6)
+    scale(cluster, 10.0, 1)
+
+    observation = seen(cluster, 15.0)
+
+    (draining,) = [pod.name for pod in observation.pods if pod.deleting]
+    (ready,) = [pod.name for pod in observation.pods if not pod.deleting]
+    for name in ("gpu_utilization", "kv_usage"):
+        pods = observation.pod_samples[name]
+        assert pods[draining].value != pods[ready].value
+        assert observation.signals[name].latest == pods[ready].value
+    pods = observation.pod_samples["running"]
+    assert observation.signals["running"].latest == pods[draining].value + pods[ready].value
+
+
+def test_a_range_is_open_where_it_begins() -> None:
+    """Over 60 s at 75 s the 1000 arrivals before the scrape at 30 s do not count."""
+    scrapes = Scrapes(scrape_seconds=15, keep_seconds=120)
+    empty = ReplicaPool("chat", a_profile(), 0, lambda: 0.0)
+
+    for time, arrived in ((15.0, 0), (30.0, 1000), (45.0, 1015), (60.0, 1030), (75.0, 1045)):
+        scrapes.scrape(empty, arrived, time)
+
+    assert scrapes.arrival_rate(60) == pytest.approx(1.0)
 
 
 def test_a_replica_that_is_new_counts_since_it_is_ready() -> None:
