@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+_LATEST = 221_845_392_000.0
+
 
 def say(text: str) -> None:
     """Print words for a person, to stderr."""
@@ -56,12 +58,13 @@ def utc(seconds: float) -> str:
 
 
 def read_time(text: str) -> float | None:
-    """Return the Unix seconds of an ISO 8601 time, UTC unless it says otherwise; None if none."""
+    """Return the Unix seconds of an ISO 8601 time, UTC unless it says otherwise.
+
+    None where it is no such time, or one before 1970 or after 9000: such a time is a mistake.
+    """
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    try:
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    except (OverflowError, ValueError):
-        return None
+    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds <= _LATEST else None

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoscaler import plugins
+from autoscaler.core.errors import ConfigError
+from autoscaler.core.policy import Policy
+from autoscaler.plugins import load_policy_type
 from tests.cli.conftest import WORKLOAD, Ran
 from tests.config.texts import changed
 
@@ -149,6 +153,24 @@ def test_policies_knows_no_such_policy(run: Run) -> None:
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("no policy is called 'hpaa'; did you mean 'hpa'?; installed are: ")
+
+
+def test_policies_lists_the_others_where_one_is_broken(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str) -> type[Policy]:
+        if name == "burst":
+            raise ConfigError("policy 'burst' of acme 1.0: cannot be imported")
+        return load_policy_type(name)
+
+    monkeypatch.setattr(plugins, "load_policy_type", load)
+
+    ran = run("policies")
+
+    assert ran.code == 1
+    assert "  hpa " in ran.out
+    assert "  burst " not in ran.out
+    assert ran.err == "policy 'burst' of acme 1.0: cannot be imported\n"
 
 
 def test_schema_prints_json_and_nothing_else(run: Run) -> None:

@@ -1,6 +1,9 @@
 """The command as a process: imports at start-up, pipes, signals, colours, tracebacks."""
 
+import contextlib
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from autoscaler.cli import app as app_module
+from autoscaler.cli.progress import progress
 from autoscaler.core.errors import ActuationError, ConfigError, TraceError
+from simulations.cluster import Moment
+from simulations.replay import Progress
 from tests.cli.conftest import Ran
 
 Run = Callable[..., Ran]
@@ -118,6 +124,47 @@ def test_nothing_is_coloured_where_nobody_looks() -> None:
         done = process(*arguments, FORCE_COLOR="")
 
         assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_progress_is_drawn_on_a_terminal_and_leaves_the_data_alone() -> None:
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        [*AUTOSCALER, "replay", "--trace", "trace.csv", "--workload", "chat.yaml", "--json"],
+        stdout=subprocess.PIPE, stderr=end, text=True, env={**os.environ, "TERM": "xterm"},
+    ) as started:  # fmt: skip
+        os.close(end)
+        assert started.stdout is not None
+        data = started.stdout.read()
+    drawn = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the process is
+        while part := os.read(terminal, 4096):
+            drawn += part
+    os.close(terminal)
+
+    assert started.returncode == 0
+    assert json.loads(data)["score"]["requests"] == 80
+    assert b"ready + " in drawn
+    assert b" waiting" in drawn
+
+
+def test_progress_calls_are_cheap_and_end_at_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    moment = Moment(30.0, 2, 1, 1, 0, 5, 3, 80)
+
+    with progress("chat") as show:
+        assert show is not None
+        for seconds in (0.0, 30.0, 90.0):
+            show(Progress(seconds, 60.0, moment))
+        show(Progress(1.0, 0.0, moment))
+
+
+def test_progress_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("chat") as show:
+        assert show is None
+    with progress("chat", quiet=True) as show:
+        assert show is None
+    assert capsys.readouterr().err == ""
 
 
 # --- which error ends how --------------------------------------------------------------------

@@ -508,3 +508,127 @@ def test_an_error_is_one_line_whatever_the_file_says() -> None:
 def test_nobody_named_a_file() -> None:
     with pytest.raises(ConfigError, match=r"^no policy file was named$"):
         read_fleet([])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        pytest.param("x" * 5000, "file name too long", id="endless name"),
+        pytest.param("a\0b", "embedded null byte", id="NUL in the name"),
+        pytest.param("loop.yaml", "too many levels of symbolic links", id="link to itself"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told(name: str, reason: str) -> None:
+    Path("loop.yaml").symlink_to("loop.yaml")
+
+    (found,) = problems_in({}, name)
+
+    assert found.endswith(f": cannot be read: {reason}")
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "x.json: the file is empty"),
+        ("{", "x.json:1:1: the { that opens here is never closed"),
+        ('{"a": [', "x.json:1:7: the [ that opens here is never closed"),
+        ('{"a": 1', "x.json:1:1: the { that opens here is never closed"),
+        ('{"a" 1}', "x.json:1:6: a colon should follow the key"),
+        ("{'a': 1}", 'x.json:1:2: a key in double quotes should stand here, not "\'"'),
+        ('{"a":', "x.json:1:6: a JSON value should stand here, not the end of the file"),
+        ('{"a": 01}', "x.json:1:7: a JSON value should stand here, not '01'"),
+        ('{"a": +1}', "x.json:1:7: a JSON value should stand here, not '+1'"),
+        ('{"a": .5}', "x.json:1:7: a JSON value should stand here, not '.5'"),
+        ('{"a": True}', "x.json:1:7: a JSON value should stand here, not 'True'"),
+        ('{"a": "\\q"}', "x.json:1:7: not JSON: invalid \\escape"),
+        ('{"a": "b', "x.json:1:7: the quote that opens here is never closed"),
+        ("{} {}", "x.json:1:4: nothing should follow the closing brace"),
+        ("[]", "x.json:1: a policy file should be a mapping (apiVersion, kind, ...), not a list"),
+        ("\n\n  nope", "x.json:3:3: a JSON value should stand here, not 'nope'"),
+    ],
+)
+def test_json_that_is_none(text: str, expected: str) -> None:
+    assert problems_in({"x.json": text}) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param(
+            ("  match: {model_name: chat}\n"), "  ? [a]\n  : b\n",
+            "a.yaml:10: spec: a key should be text, not a list or a mapping",
+            id="key that is a list",
+        ),
+        pytest.param(
+            "model_name: chat", "7: chat",
+            'a.yaml:10: spec.match: a key should be text, not 7: write "7"',
+            id="key that is a number",
+        ),
+        pytest.param(
+            "type: queue-drain", "type: no",
+            "a.yaml:19: spec.policies[0].type: unquoted no is false to some YAML readers and not "
+            'to others: write false or "no"',
+            id="type that is ambiguous",
+        ),
+        pytest.param(
+            "signal: ttft_p95}", "signal: ttft_p95}\n    - 0x1F",
+            "a.yaml:21: spec.policies[2]: unquoted 0x1F is 31 to some YAML readers and not to "
+            'others: write 31 or "0x1F"',
+            id="policy that is ambiguous",
+        ),
+        pytest.param(
+            "apiVersion: inference-autoscaler.dev/v1alpha1", "apiVersion: v2",
+            "a.yaml:1: apiVersion: input should be 'inference-autoscaler.dev/v1alpha1', not 'v2'",
+            id="another version",
+        ),
+        pytest.param(
+            "labels) (vllm:num_requests_waiting{$match})", "labels) (a{$match}",
+            "a.yaml:14: spec.signals.queue_length.query: the ( at character 18 is never closed",
+            id="query",
+        ),
+    ],
+)  # fmt: skip
+def test_tells_the_rarer_mistakes(old: str, new: str, expected: str) -> None:
+    assert problems_in({"a.yaml": changed((old, new))}) == [expected]
+
+
+@pytest.mark.parametrize(
+    "policies", ["[]", "{}", "queue-drain", "null", "3"], ids=lambda text: f"policies {text}"
+)
+def test_a_list_of_policies_is_needed(policies: str) -> None:
+    head, _, rest = CHAT.partition("  policies:\n")
+    tail = rest.partition("  combine")[2]
+
+    found = problems_in({"a.yaml": f"{head}  policies: {policies}\n  combine{tail}"})
+
+    rule = (
+        "should have at least 1 entry"
+        if policies == "[]"
+        else "input should be a list, not "
+        + {"{}": "a mapping", "queue-drain": "'queue-drain'"}.get(policies, policies)
+    )
+    assert found == [f"a.yaml:18: spec.policies: {rule}"]
+
+
+def test_signals_that_are_no_mapping_are_told_once() -> None:
+    head, _, rest = CHAT.partition("  signals:\n")
+    tail = rest.partition("  policies")[2]
+
+    assert problems_in({"a.yaml": f"{head}  signals: [a]\n  policies{tail}"}) == [
+        "a.yaml:11: spec.signals: input should be a mapping, not a list"
+    ]
+
+
+def test_an_unknown_field_inside_a_list_knows_what_is_allowed() -> None:
+    text = changed(
+        ("stabilizationWindowSeconds: 600", "policies: [{type: Pods, value: 1, seconds: 60}]")
+    )
+
+    assert problems_in({"a.yaml": text}) == [
+        "a.yaml:23: spec.behavior.scaleDown.policies[0].periodSeconds: is required",
+        (
+            "a.yaml:23: spec.behavior.scaleDown.policies[0].seconds: no such field; did you mean "
+            "'periodSeconds'?; allowed are: periodSeconds, type, value"
+        ),
+    ]
