@@ -1,0 +1,449 @@
+"""The replicas of one workload, many requests at a time: stands where a `ReplicaPool` stands."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoscaler.core.observation import FloatArray
+from simulations.fast import state
+from simulations.fast.compile import can_compile, engine_of
+from simulations.fast.state import World, law_of, table
+from simulations.fast.tally import Durations, Tally
+from simulations.histogram import E2E_BOUNDS, ITL_BOUNDS, TTFT_BOUNDS
+from simulations.pool import Member, Phase
+from simulations.profiles import Profile
+from simulations.trace import IntArray
+
+_FEW = 4
+_FLIGHTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is promised for each request, in seconds; infinite where nothing is."""
+
+    ttft: float = math.inf
+    itl: float = math.inf
+    e2e: float = math.inf
+
+
+@dataclass(slots=True, eq=False)
+class FastMember(Member):
+    """A replica with its life; its `engine` is always None.
+
+    Attributes:
+        row: Where its numbers stand, while it holds GPUs.
+    """
+
+    row: int = state.NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a scrape sees of the replicas that answer it, one row each.
+
+    Attributes:
+        numbers: Which replicas (their `Member.number`), rising; shape (n,).
+        ready: Whether each serves; it drains otherwise; shape (n,).
+        ready_at: Since when it serves; shape (n,).
+        waiting: Requests in its wait list; shape (n,).
+        running: Sequences in its batch; shape (n,).
+        kv_usage: Share of the KV cache that is taken, 0 to 1; shape (n,).
+        busy_seconds: How long it has computed so far; shape (n,).
+        counters: The columns of `simulations.scrapes.counters`; shape (n, 68).
+    """
+
+    numbers: IntArray
+    ready: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ready_at: FloatArray
+    waiting: FloatArray
+    running: FloatArray
+    kv_usage: FloatArray
+    busy_seconds: FloatArray
+    counters: FloatArray
+
+
+class FastPool:
+    """The replicas of one workload behind one gateway.
+
+    It does what `ReplicaPool` does, and takes requests in by itself: `offer` says what will
+    arrive, and `advance` lets it arrive.
+
+    Attributes:
+        members: Replicas that hold GPUs, by number.
+        past: Replicas that gave them back.
+        most: The most replicas that held GPUs at one time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        profile: Profile,
+        ready: int,
+        cold_start: Callable[[], float],
+        *,
+        limits: Limits | None = None,
+        detailed: bool = False,
+        compiled: bool | None = None,
+    ) -> None:
+        """Begin at time 0 with `ready` replicas.
+
+        Args:
+            name: What the pods' names begin with.
+            profile: What each replica is.
+            ready: How many serve from the start.
+            cold_start: Returns the seconds that the next replica takes to start.
+            limits: What each request is judged by.
+            detailed: Keep what became of every single request, for small worlds: 64 bytes each,
+                and slower.
+            compiled: Whether numba compiles the engine; if it can, when absent.
+
+        Raises:
+            ValueError: A number of the profile's step law is negative: then steps of a stretch
+                would not grow.
+        """
+        law = law_of(profile)
+        if min(law[0].tolist()) < 0:
+            raise ValueError(f"{profile.name}: no number of the step law should be negative")
+        self.members: list[FastMember] = []
+        self.past: list[FastMember] = []
+        self.most = ready
+        self._name = name
+        self._profile = profile
+        self._cold_start = cold_start
+        self._count = 0
+        self._steps_of_past = 0
+        self._free = [*range(_FEW)][::-1]
+        self._engine = engine_of(compiled=can_compile() if compiled is None else compiled)
+        self._pool = _first_pool(limits or Limits(), detailed=detailed)
+        self._world = _world(law, self._pool)
+        self._more_flights()
+        for _ in range(ready):
+            self._ask_for_one(0.0, 0.0)
+        self._engine.seed_trees(self._world)
+        self.advance(0.0)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether numba compiled the engine."""
+        return self._engine.compiled
+
+    @property
+    def desired(self) -> int:
+        """Replicas asked for: those that start and those that are ready."""
+        return self.count(Phase.STARTING) + self.count(Phase.READY)
+
+    def count(self, phase: Phase) -> int:
+        """Return how many replicas are in a phase."""
+        return sum(member.phase is phase for member in self.members)
+
+    @property
+    def gateway(self) -> int:
+        """Requests that no replica has."""
+        return int(self._pool[0].gateway)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the wait lists of all replicas."""
+        return int(self._replicas["waiting"].sum())
+
+    @property
+    def running(self) -> int:
+        """Sequences in the batches of all replicas."""
+        return int(self._replicas["running"].sum())
+
+    @property
+    def arrived(self) -> int:
+        """Requests that have arrived."""
+        return int(self._pool[0].passed + self._pool[0].upcoming)
+
+    @property
+    def to_come(self) -> int:
+        """Requests that were offered and have not arrived."""
+        return len(self._world.arrivals) - int(self._pool[0].upcoming)
+
+    @property
+    def steps(self) -> int:
+        """Engine steps that have ended, or are part of a stretch in progress."""
+        replicas = self._replicas
+        return self._steps_of_past + int(replicas["steps"].sum() + replicas["stretch"].sum())
+
+    @property
+    def details(self) -> Any:
+        """One record for each request offered (see `state.DetailRow`); none unless detailed."""
+        return self._world.details
+
+    def replica_seconds(self, now: float) -> float:
+        """Return how long replicas have held their GPUs by `now`, summed over all of them."""
+        return sum(member.gpu_held_seconds(now) for member in (*self.past, *self.members))
+
+    def offer(self, arrivals: FloatArray, prompts: IntArray, outputs: IntArray) -> None:
+        """Say what will arrive, after all that was offered before.
+
+        A whole trace may be offered at once, or piece by piece to save memory. The arrays are
+        not copied and should not change until all has arrived.
+
+        Args:
+            arrivals: Seconds since the simulation began, not falling; shape (n,).
+            prompts: Tokens to read, at least 1 each; shape (n,).
+            outputs: Tokens to write, at least 1 each; shape (n,).
+        """
+        pool, world = self._pool[0], self._world
+        at = int(pool.upcoming)
+        columns = [
+            _frozen(np.concatenate((old[at:], new)) if at < len(old) else new, old.dtype)
+            for old, new in zip(
+                (world.arrivals, world.prompts, world.outputs),
+                (arrivals, prompts, outputs),
+                strict=True,
+            )
+        ]
+        pool.passed += at
+        pool.upcoming = 0
+        if len(columns[0]):
+            minutes = int(columns[0][-1] // 60) + 1
+            world = world._replace(minutes=_longer(world.minutes, minutes))
+        self._world = world._replace(arrivals=columns[0], prompts=columns[1], outputs=columns[2])
+        if pool.detailed:
+            self._more_details(int(pool.passed) + len(columns[0]))
+
+    def advance(self, until: float) -> None:
+        """Let time pass: requests arrive, replicas compute, become ready, are released when empty.
+
+        Raises:
+            ValueError: `until` is not finite.
+        """
+        if not math.isfinite(until):
+            raise ValueError(f"time should pass until a finite moment, not {until}")
+        while not self._engine.run(self._world, float(until)):
+            self._more_flights()
+        phases, running, waiting = (
+            self._replicas[name] for name in ("phase", "running", "waiting")
+        )
+        for member in self._in(Phase.STARTING):
+            if phases[member.row] == state.READY:
+                member.phase = Phase.READY
+        for member in self._in(Phase.DRAINING):
+            if not running[member.row] + waiting[member.row]:
+                ended = float(self._replicas["clock"][member.row])
+                self._release(member, max(ended, member.drained_from or 0.0))
+
+    def scale(self, replicas: int, now: float) -> None:
+        """Set the number asked for; `advance(now)` has been called.
+
+        Growing keeps draining replicas first, the oldest before the others, then starts new
+        ones. Shrinking cancels starting ones first, the youngest before the others, then drains
+        the least loaded, the youngest among equals.
+        """
+        for _ in range(replicas - self.desired):
+            draining = self._in(Phase.DRAINING)
+            if draining:
+                self._keep(min(draining, key=self._age))
+            else:
+                self._ask_for_one(now, now + self._cold_start())
+        for _ in range(self.desired - replicas):
+            starting = self._in(Phase.STARTING)
+            if starting:
+                self._release(starting[-1], now)
+            else:
+                ready = self._in(Phase.READY)
+                self._drain(min(ready, key=lambda m: (self._load(m), -self._age(m))), now)
+        starts = [member.ready_at for member in self._in(Phase.STARTING)]
+        self._pool[0].next_ready = min(starts, default=math.inf)
+        self._engine.seed_trees(self._world)
+        self.advance(now)
+
+    def seen(self, now: float) -> Seen:
+        """Return what a scrape sees; `advance(now)` has been called."""
+        serving = [member for member in self.members if member.phase is not Phase.STARTING]
+        rows = np.array([member.row for member in serving], dtype=np.int64)
+        counters = np.empty((len(rows), state.COUNTS - 1))
+        gauges = np.empty((len(rows), 4))
+        self._engine.look(self._world, rows, float(now), counters, gauges)
+        waiting, running, kv, busy = gauges.T
+        return Seen(
+            numbers=np.array([member.number for member in serving], dtype=np.int64),
+            ready=self._replicas["phase"][rows] == state.READY,
+            ready_at=self._replicas["ready_at"][rows],
+            waiting=waiting,
+            running=running,
+            kv_usage=kv / self._profile.kv_tokens,
+            busy_seconds=busy,
+            counters=counters,
+        )
+
+    def tally(self, now: float) -> Tally:
+        """Judge all requests so far; `advance(now)` has been called."""
+        pool, world = self._pool[0], self._world
+        flights: Any = world.flights
+        waits = flights[(flights["index"] != state.NOBODY) & (flights["admitted"] == 0)]
+        arrived, met = world.minutes.T
+        busy = arrived > 0
+        ttft, itl, e2e = (Durations(counts.copy()) for counts in world.durations)
+        return Tally(
+            requests=self.arrived,
+            finished=int(pool.finished),
+            failed=int(pool.failed),
+            ttft_met=int(pool.ttft_met),
+            itl_met=int(pool.itl_met),
+            e2e_met=int(pool.e2e_met),
+            met=int(pool.met),
+            worst_minute=float(np.min(met[busy] / arrived[busy], initial=1.0)),
+            waited_seconds=float(pool.waited_seconds + np.sum(now - waits["arrival"])),
+            preemptions=int(pool.preemptions),
+            ttft=ttft,
+            itl=itl,
+            e2e=e2e,
+        )
+
+    @property
+    def _replicas(self) -> Any:
+        return self._world.replicas
+
+    def _in(self, phase: Phase) -> list[FastMember]:
+        return [member for member in self.members if member.phase is phase]
+
+    def _load(self, member: FastMember) -> int:
+        one = self._replicas[member.row]
+        return int(one.waiting + one.running)
+
+    def _age(self, member: FastMember) -> int:
+        return int(self._replicas[member.row].age)
+
+    def _ask_for_one(self, now: float, ready_at: float) -> None:
+        if not self._free:
+            self._more_replicas()
+        row, number = self._free.pop(), self._count
+        member = FastMember(
+            f"{self._name}-{number}", number, Phase.STARTING, now, ready_at, row=row
+        )
+        self._count += 1
+        self.members.append(member)
+        self.most = max(self.most, len(self.members))
+        one = self._replicas[row]
+        one.phase, one.number, one.ready_at = state.STARTING, number, ready_at
+        self._pool[0].next_ready = min(self._pool[0].next_ready, ready_at)
+
+    def _keep(self, member: FastMember) -> None:
+        member.phase, member.drained_from = Phase.READY, None
+        self._replicas[member.row].phase = state.READY
+        self._world.load[member.row] = self._load(member) * state.ONE_REQUEST + self._age(member)
+        self._pool[0].ready += 1
+
+    def _drain(self, member: FastMember, now: float) -> None:
+        member.phase, member.drained_from = Phase.DRAINING, now
+        self._replicas[member.row].phase = state.DRAINING
+        self._world.load[member.row] = state.UNROUTABLE
+        self._pool[0].ready -= 1
+
+    def _release(self, member: FastMember, now: float) -> None:
+        member.phase, member.released = Phase.OFF, now
+        self.members.remove(member)
+        self.past.append(member)
+        self._steps_of_past += int(self._replicas[member.row].steps)
+        self._replicas[member.row] = _empty_replicas(1)[0]
+        self._world.counts[member.row] = 0
+        self._free.append(member.row)
+        member.row = state.NOBODY
+
+    def _more_flights(self) -> None:
+        """Double the room for requests in flight."""
+        flights: Any = self._world.flights
+        before = len(flights)
+        after = max(_FLIGHTS, 2 * before)
+        if after > state.MOST_FLIGHTS:
+            raise MemoryError(f"more than {before:,} requests are in flight: the pool is too small")
+        more = table(state.FlightRow, after - before)
+        more["index"] = state.NOBODY
+        more["following"] = np.arange(before + 1, after + 1)
+        more["following"][-1] = self._pool[0].free_flight
+        self._pool[0].free_flight = before
+        self._world = self._world._replace(flights=_joined(flights, more))
+
+    def _more_replicas(self) -> None:
+        """Double the room for replicas."""
+        world, before = self._world, len(self._replicas)
+        self._world = world._replace(
+            replicas=_joined(self._replicas, _empty_replicas(before)),
+            finishes=_longer(world.finishes, 2 * before),
+            counts=_longer(world.counts, 2 * before),
+            due=np.append(world.due, np.full(before, math.inf)),
+            load=np.append(world.load, np.full(before, state.UNROUTABLE)),
+            due_tree=np.zeros(4 * before, dtype=np.int64),
+            load_tree=np.zeros(4 * before, dtype=np.int64),
+        )
+        self._free = [*range(before, 2 * before)][::-1]
+        self._engine.seed_trees(self._world)
+
+    def _more_details(self, requests: int) -> None:
+        details: Any = self._world.details
+        more = table(state.DetailRow, requests - len(details))
+        more["replica"] = state.NOBODY
+        for name in ("routed", "admitted", "first_token", "finished", "widest_gap"):
+            more[name] = math.nan
+        self._world = self._world._replace(details=_joined(details, more))
+
+
+def _first_pool(limits: Limits, *, detailed: bool) -> Any:
+    pool = table(state.PoolRow, 1)
+    one = pool[0]
+    one.free_flight = one.gateway_first = one.gateway_last = state.NOBODY
+    one.next_ready = math.inf
+    one.detailed = int(detailed)
+    one.ttft_limit, one.itl_limit, one.e2e_limit = limits.ttft, limits.itl, limits.e2e
+    return pool
+
+
+def _world(law: Any, pool: Any) -> World:
+    """Return a world with room for a few replicas and for no request."""
+    nothing = _frozen(np.zeros(0), np.dtype(np.float64))
+    no_tokens = _frozen(np.zeros(0), np.dtype(np.int64))
+    return World(
+        law=law,
+        pool=pool,
+        replicas=_empty_replicas(_FEW),
+        flights=table(state.FlightRow, 0),
+        finishes=np.zeros((_FEW, int(law[0].max_sequences)), dtype=np.int64),
+        counts=np.zeros((_FEW, state.COUNTS), dtype=np.int64),
+        due=np.full(_FEW, math.inf),
+        due_tree=np.zeros(2 * _FEW, dtype=np.int64),
+        load=np.full(_FEW, state.UNROUTABLE),
+        load_tree=np.zeros(2 * _FEW, dtype=np.int64),
+        arrivals=nothing,
+        prompts=no_tokens,
+        outputs=no_tokens,
+        minutes=np.zeros((0, 2), dtype=np.int64),
+        durations=np.zeros((3, state.BUCKETS), dtype=np.int64),
+        details=table(state.DetailRow, 0),
+        ttft_bounds=np.array(TTFT_BOUNDS),
+        itl_bounds=np.array(ITL_BOUNDS),
+        e2e_bounds=np.array(E2E_BOUNDS),
+    )
+
+
+def _empty_replicas(rows: int) -> Any:
+    replicas = table(state.ReplicaRow, rows)
+    for name in ("first_waiting", "last_waiting", "youngest", "partial"):
+        replicas[name] = state.NOBODY
+    return replicas
+
+
+def _frozen(column: Any, kind: np.dtype[Any]) -> Any:
+    """Return an array that cannot be written to, as traces' arrays cannot: one type to compile."""
+    array = np.ascontiguousarray(column, dtype=kind).view()
+    array.flags.writeable = False
+    return array
+
+
+def _longer(array: IntArray, rows: int) -> IntArray:
+    """Return an array with at least `rows` rows, new ones full of zeros."""
+    missing = max(0, rows - len(array))
+    return np.concatenate((array, np.zeros((missing, *array.shape[1:]), dtype=array.dtype)))
+
+
+def _joined(table_: Any, more: Any) -> Any:
+    joined = np.concatenate((table_, more))
+    return joined.view(table_.dtype)

@@ -1,0 +1,213 @@
+"""The fast pool and the plain one: the same decisions, and the same times to a nanosecond."""
+
+from itertools import accumulate
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulations.fast.pool import FastPool, Limits
+from simulations.pool import Phase
+from simulations.replica import Replica
+from simulations.request import End, Request
+from tests.simulations.fast.worlds import (
+    BOTH,
+    Reference,
+    SmallWorld,
+    a_world,
+    busy_minutes,
+    small_worlds,
+)
+
+AT_LEAST_200 = settings(max_examples=max(200, settings.default.max_examples))  # type: ignore[union-attr]
+
+
+def close(seconds: object) -> object:
+    """Equal to far below a microsecond."""
+    return pytest.approx(seconds, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def number(seconds: float | None) -> float:
+    return float("nan") if seconds is None else seconds
+
+
+def agree(fast: FastPool, plain: Reference, now: float) -> None:
+    """Everything that can be asked of both has one answer."""
+    assert fast.arrived == len(plain.requests)
+    assert fast.gateway == len(plain.gateway)
+    assert (fast.waiting, fast.running) == (plain.waiting, plain.running)
+    assert (fast.desired, fast.most) == (plain.desired, plain.most)
+    assert [(m.name, m.phase, m.ready_at, m.allocated) for m in fast.members] == [
+        (m.name, m.phase, m.ready_at, m.allocated) for m in plain.members
+    ]
+    assert {m.name: m.released for m in fast.past} == {
+        m.name: close(m.released) for m in plain.past
+    }
+    assert fast.replica_seconds(now) == close(plain.replica_seconds(now))
+    scrapes_agree(fast, plain, now)
+    for request in plain.requests:
+        requests_agree(fast, plain, request)
+    tallies_agree(fast, plain, now)
+
+
+def scrapes_agree(fast: FastPool, plain: Reference, now: float) -> None:
+    seen = fast.seen(now)
+    serving = [m for m in plain.members if m.phase is not Phase.STARTING]
+    assert seen.numbers.tolist() == [m.number for m in serving]
+    assert seen.ready.tolist() == [m.phase is Phase.READY for m in serving]
+    assert seen.ready_at.tolist() == [m.ready_at for m in serving]
+    assert seen.waiting.tolist() == [engine.waiting for engine in plain.serving]
+    assert seen.running.tolist() == [engine.running for engine in plain.serving]
+    assert seen.kv_usage.tolist() == close(
+        [engine.kv_used / engine.profile.kv_tokens for engine in plain.serving]
+    )
+    assert seen.busy_seconds.tolist() == close([e.busy_seconds(now) for e in plain.serving])
+    for counted, engine in zip(seen.counters, plain.serving, strict=True):
+        assert counted.tolist() == counters(engine)
+
+
+def counters(engine: Replica) -> list[int]:
+    return [
+        engine.prompt_tokens,
+        engine.output_tokens,
+        engine.completions,
+        *accumulate(engine.ttft.counts),
+        *accumulate(engine.itl.counts),
+        *accumulate(engine.e2e.counts),
+    ]
+
+
+def requests_agree(fast: FastPool, plain: Reference, request: Request) -> None:
+    detail = fast.details[request.index]
+    assert detail.failed == request.failed
+    assert detail.replica == plain.served_by.get(request.index, -1)
+    assert detail.preemptions == request.preemptions
+    assert [detail.routed, detail.admitted, detail.first_token, detail.finished] == close(
+        [
+            request.routed,
+            number(request.admitted),
+            number(request.first_token),
+            number(request.finished),
+        ]
+    )
+    if request.end is End.FINISHED:
+        assert detail.widest_gap == close(request.widest_gap)
+
+
+def tallies_agree(fast: FastPool, plain: Reference, now: float) -> None:
+    """The words are those of `simulations.score`."""
+    tally, limits = fast.tally(now), LIMITS
+    done = [r for r in plain.requests if r.end is End.FINISHED]
+    ttft = [number(r.ttft_seconds) <= limits.ttft for r in done]
+    itl = [r.itl_seconds is None or r.itl_seconds <= limits.itl for r in done]
+    e2e = [number(r.e2e_seconds) <= limits.e2e for r in done]
+    assert (tally.requests, tally.finished) == (len(plain.requests), len(done))
+    assert tally.failed == sum(r.failed for r in plain.requests)
+    assert tally.unfinished == sum(r.end is End.UNFINISHED for r in plain.requests)
+    assert (tally.ttft_met, tally.itl_met, tally.e2e_met) == (sum(ttft), sum(itl), sum(e2e))
+    assert tally.met == sum(all(each) for each in zip(ttft, itl, e2e, strict=True))
+    assert tally.preemptions == sum(r.preemptions for r in plain.requests)
+    assert tally.waited_seconds == close(
+        sum(
+            (now if r.admitted is None else r.admitted) - r.arrival
+            for r in plain.requests
+            if not r.failed
+        )
+    )
+    assert tally.ttft.counts.sum() == sum(r.first_token is not None for r in plain.requests)
+    assert tally.itl.counts.sum() == sum(r.itl_seconds is not None for r in plain.requests)
+    assert tally.e2e.counts.sum() == len(done)
+
+
+LIMITS = Limits(ttft=0.1713, itl=0.0217, e2e=0.4519)
+
+
+def play(world: SmallWorld, *, compiled: bool, every: float = 0.1371) -> FastPool:
+    """Play a world to its end in both, comparing them as it goes."""
+    fast, plain = world.fast(compiled=compiled, limits=LIMITS), world.reference()
+    end = max([world.trace.seconds, *(at for at, _ in world.scales)])
+    looks = np.arange(1, int(end / every) + 2) * every
+    moments = sorted([*((at, None) for at in looks.tolist()), *world.scales], key=lambda m: m[0])
+    for at, replicas in moments:
+        fast.advance(at)
+        plain.pass_time(at)
+        if replicas is not None:
+            fast.scale(replicas, at)
+            plain.rescale(replicas, at)
+        agree(fast, plain, at)
+    last = moments[-1][0]
+    fast.scale(2, last)
+    plain.rescale(2, last)
+    later = last + 1000.0
+    fast.advance(later)
+    plain.pass_time(later)
+    agree(fast, plain, later)
+    assert fast.steps == plain.steps
+    assert fast.tally(later).unfinished == 0
+    return fast
+
+
+@BOTH
+@AT_LEAST_200
+@given(world=small_worlds)
+def test_agrees_on_every_small_world(compiled: bool, world: SmallWorld) -> None:
+    play(world, compiled=compiled)
+
+
+@BOTH
+def test_agrees_on_busy_minutes_with_drains_cold_starts_and_preemptions(compiled: bool) -> None:
+    played = play(busy_minutes(rate=6.0), compiled=compiled, every=29.71)
+
+    assert played.tally(2000.0).preemptions > 10
+    assert len(played.past) > 5
+
+
+@BOTH
+def test_plain_and_compiled_engines_give_the_same_bytes(compiled: bool) -> None:
+    world = busy_minutes(rate=2.0, seed=3)
+
+    once, again = (played(world, compiled=mode) for mode in (compiled, False))
+
+    assert once == again
+
+
+def played(world: SmallWorld, *, compiled: bool, every: float = 400.0) -> bytes:
+    """Everything about every request, as bytes."""
+    fast = world.fast(compiled=compiled)
+    for at in np.arange(1, int(400 / every) + 1) * every:
+        fast.advance(float(at))
+        fast.seen(float(at))
+    return bytes(fast.details.tobytes())
+
+
+def test_looking_more_often_changes_nothing_at_all() -> None:
+    world = busy_minutes(rate=2.0, seed=4)
+
+    assert played(world, compiled=False) == played(world, compiled=False, every=0.977)
+
+
+@given(world=small_worlds, pieces=st.integers(1, 6))
+def test_a_trace_may_be_offered_piece_by_piece(world: SmallWorld, pieces: int) -> None:
+    trace = world.trace
+    whole, parts = world.fast(compiled=False), world.fast(compiled=False, offered=False)
+    for at in np.array_split(np.arange(len(trace)), pieces):
+        parts.offer(trace.arrivals[at], trace.prompt_tokens[at], trace.output_tokens[at])
+        if len(at) and at[-1] % 2:
+            parts.advance(float(trace.arrivals[at[-1]]))
+    for pool in (whole, parts):
+        pool.advance(100.0)
+
+    assert parts.arrived == whole.arrived
+    assert parts.details.tobytes() == whole.details.tobytes()
+    assert parts.tally(100.0).worst_minute == whole.tally(100.0).worst_minute
+
+
+@BOTH
+def test_steps_that_grow_across_a_bucket_are_counted_on_both_sides(compiled: bool) -> None:
+    """10.1 ms and 1 ms more with each token: 15 steps to 25 ms, the rest above."""
+    world = a_world((0.0, 1, 100), step_seconds=0.0091, kv_token_seconds=1e-3, kv_tokens=200)
+
+    fast = play(world, compiled=compiled, every=0.3331)
+
+    assert fast.steps == 100
