@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from autoscaler.config.installed import Installed
 from autoscaler.config.nodes import List, Node, Scalar, find, get, plain, shown
@@ -168,7 +167,7 @@ def _whole(document: _Document, draft: Draft) -> ScaledWorkload:
 def _translated(
     draft: Draft,
     model: type[BaseModel],
-    details: Iterable[ErrorDetails],
+    details: Iterable[Any],
     base: tuple[str | int, ...],
 ) -> Iterator[Problem]:
     """Turn a model's errors into ours; the alternatives of one field become one problem."""
@@ -192,7 +191,7 @@ def _translated(
         yield draft.problem(path, _alternatives(texts, node))
 
 
-def _rule(detail: ErrorDetails, node: Node) -> str:
+def _rule(detail: Any, node: Node) -> str:
     """One rule, without the value found; a validator's own sentence as it stands."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in {"value_error", "assertion_error"}:

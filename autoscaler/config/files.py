@@ -1,5 +1,6 @@
 """Which files a command line names, and their text."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from autoscaler.config.problems import Problem
 
 SUFFIXES = (".yaml", ".yml", ".json")
 LARGEST_BYTES = 4 * 1024 * 1024
+
+# Control characters, a byte-order mark inside the text, and two code points that are no characters.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 
 
 def policy_files(paths: Iterable[Path], problems: list[Problem]) -> list[Path]:
@@ -71,20 +75,13 @@ def read_text(path: Path, problems: list[Problem]) -> str | None:
         problems.append(Problem(file, byte, mark, exact=True))
         return None
     text = text.removeprefix("\ufeff")
-    wild = next((at for at, letter in enumerate(text) if _is_control(letter)), None)
+    wild = _FORBIDDEN.search(text)
     if wild is not None:
-        found = f"the control character U+{ord(text[wild]):04X} has no place here: remove it"
-        problems.append(Problem(file, found, _mark_of(text[:wild]), exact=True))
+        found = f"the control character U+{ord(wild.group()):04X} has no place here: remove it"
+        mark = _mark_of(text[: wild.start()])
+        problems.append(Problem(file, found, mark, exact=True))
         return None
     return text
-
-
-def _is_control(letter: str) -> bool:
-    """Whether YAML forbids a character: controls, half surrogates, and the two non-characters."""
-    return (letter < " " and letter not in "\t\n\r") or (
-        letter >= "\x7f" and (letter in "\x7f\ufeff\ufffe\uffff" or "\x80" <= letter <= "\x9f")
-        and letter != "\x85"
-    )  # fmt: skip
 
 
 def _mark_of(before: str) -> Mark:

@@ -11,7 +11,7 @@ from autoscaler.config import load_fleet
 from autoscaler.core.errors import ConfigError
 from tests.config.texts import changed, problems_in
 
-OURS = "burst, hpa, kpa, latency-guard, queue-drain, schedule, target-tracking, watermark"
+OURS = ", ".join(plugins.policy_types())
 
 FIXED = """
 from typing import Literal
