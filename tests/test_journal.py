@@ -161,11 +161,17 @@ def test_a_forecast_survives() -> None:
 
     back = decode(orjson.loads(orjson.dumps(encode(cycle, {}))), {})
 
-    recommendation = back.plan.decisions[WORKLOAD.key].proposals[0].recommendation
-    assert recommendation is not None
-    assert recommendation.forecast is not None
-    assert recommendation.forecast.quantiles == (0.5, 0.9)
-    assert recommendation.forecast.values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert back == cycle
+
+
+def test_forecasts_are_equal_by_value() -> None:
+    def forecast(value: float) -> Forecast:
+        return Forecast("load", np.array([NOON]), (0.5,), np.array([[value]]))
+
+    assert forecast(1.0) == forecast(1.0)
+    assert hash(forecast(1.0)) == hash(forecast(1.0))
+    assert forecast(1.0) != forecast(2.0)
+    assert forecast(1.0) != "a forecast"
 
 
 def test_equal_cycles_give_equal_bytes(tmp_path: Path) -> None:

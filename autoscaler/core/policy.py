@@ -5,6 +5,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from autoscaler.core.observation import FloatArray, Memory, Observation
 from autoscaler.core.spec import Spec
 
@@ -24,6 +26,18 @@ class Forecast:
     times: FloatArray
     quantiles: tuple[float, ...]
     values: FloatArray
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Forecast):
+            return NotImplemented
+        return (
+            (self.signal, self.quantiles) == (other.signal, other.quantiles)
+            and np.array_equal(self.times, other.times)
+            and np.array_equal(self.values, other.values, equal_nan=True)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.signal, self.quantiles, self.times.tobytes(), self.values.tobytes()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ by_name = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.s
 
 def test_there_is_one_for_every_engine_and_every_policy() -> None:
     assert {preset.stem for preset in PRESETS} == {
-        "burst", "hpa", "kpa", "nim", "schedule", "sglang", "target-tracking", "tgi",
-        "triton-trtllm", "vllm-queue-latency", "watermark",
+        "burst", "hpa", "kpa", "nim", "regression", "schedule", "seasonal", "sglang",
+        "target-tracking", "tgi", "triton-trtllm", "vllm-queue-latency", "watermark",
     }  # fmt: skip
 
 
