@@ -1,30 +1,29 @@
 """A cluster in simulated time that one workload runs in: Observer and Actuator at once."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ConfigError
+from autoscaler.core.node_pools import Demand, NodePool, nodes_needed
 from autoscaler.core.observation import (
     Gap,
     GapReason,
     Observation,
-    PodSample,
     PodStatus,
     ReplicaStatus,
-    Series,
     Snapshot,
 )
-from autoscaler.core.spec import SignalSpec
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
-from simulations.measurements import Measurement, Sample, measurements_of
+from simulations.measurements import measurements_of
+from simulations.nodes import Nodes
 from simulations.pool import Member, Phase, ReplicaPool
 from simulations.profiles import Profile, profile_of
 from simulations.request import Request
 from simulations.scrapes import Scrapes
 from simulations.trace import Trace
+from simulations.track import Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,9 @@ class Moment:
         queued: Requests that wait, at the gateway or in a replica.
         running: Requests in a batch.
         arrived: Requests so far.
+        pending: Of the starting replicas, those that wait for a node.
+        nodes: Nodes asked for; None where nodes are not simulated.
+        nodes_ready: Nodes that replicas can start on; None where nodes are not simulated.
     """
 
     seconds: float
@@ -50,6 +52,9 @@ class Moment:
     queued: int
     running: int
     arrived: int
+    pending: int = 0
+    nodes: int | None = None
+    nodes_ready: int | None = None
 
 
 class SimulatedCluster:
@@ -67,10 +72,12 @@ class SimulatedCluster:
         requests: Every request that has arrived.
         changes: Every change of the number asked for: seconds, before, after.
         pool: The replicas.
+        nodes: The nodes that carry them; None where no pool was given: then there is always room.
+        node_changes: Every change of the number of nodes asked for: seconds, before, after.
         seconds: How far simulated time has come, since the start.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keywords, each with a default
         self,
         trace: Trace,
         workload: ScaledWorkload,
@@ -80,6 +87,8 @@ class SimulatedCluster:
         replicas: int | None = None,
         profile: Profile | None = None,
         cold_start: Callable[[], float] | None = None,
+        pools: Sequence[NodePool] = (),
+        provisioning: Callable[[], float] | None = None,
     ) -> None:
         """Set up the cluster at `start`, with nothing arrived yet.
 
@@ -93,6 +102,10 @@ class SimulatedCluster:
             profile: What each replica is; the one that `spec.replica.profile` names, if absent.
             cold_start: Returns the seconds that the next replica takes to start; always
                 `spec.replica.coldStartSeconds` if absent.
+            pools: Node pools. The one that `spec.replica.nodePool` names is simulated; it begins
+                with the nodes that its bounds allow of those that the replicas need.
+            provisioning: Returns the seconds that the next node takes to be ready; always
+                `spec.provisioningSeconds` if absent.
 
         Raises:
             ConfigError: The policy file names no known profile, or a signal measures nothing
@@ -111,18 +124,22 @@ class SimulatedCluster:
         self.workload = workload
         self.requests: list[Request] = []
         self.changes: list[tuple[float, int, int]] = []
+        self.node_changes: list[tuple[float, int, int]] = []
         self.seconds = 0.0
         self._start = start
         self._scrape_seconds = scrape_seconds
         self._scrapes_done = 0
+        self.nodes = _nodes_for(workload, pools, ready, provisioning)
         self.pool = ReplicaPool(
             workload.metadata.name,
             profile or profile_of(spec.replica),
             ready,
             cold_start or (lambda: spec.replica.cold_start_seconds),
+            nodes=self.nodes,
+            gpus=spec.replica.gpus,
         )
         self._tracks = {
-            name: _Track(spec.signals[name], measurement, scrape_seconds)
+            name: Track(spec.signals[name], measurement, scrape_seconds)
             for name, measurement in measurements_of(spec.signals).items()
         }
         longest = max((track.range_seconds for track in self._tracks.values()), default=0.0)
@@ -142,15 +159,19 @@ class SimulatedCluster:
     def moment(self) -> Moment:
         """Return how the cluster stands now."""
         pool = self.pool
+        nodes = self.nodes.status if self.nodes is not None else None
         return Moment(
             seconds=self.seconds,
             desired=pool.desired,
             ready=pool.count(Phase.READY),
-            starting=pool.count(Phase.STARTING),
+            starting=pool.count(Phase.STARTING) + len(pool.pending),
             draining=pool.count(Phase.DRAINING),
             queued=pool.waiting + len(pool.gateway),
             running=pool.running,
             arrived=len(self.requests),
+            pending=len(pool.pending),
+            nodes=nodes.desired if nodes is not None else None,
+            nodes_ready=nodes.ready if nodes is not None else None,
         )
 
     def advance(self, now: float) -> None:
@@ -171,7 +192,7 @@ class SimulatedCluster:
             self.seconds = until
 
     def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
-        """Return what can be seen at `now`; other workloads than ours are missing."""
+        """Return what can be seen at `now`; other workloads and pools than ours are missing."""
         self.advance(now)
         key = self.workload.key
         others = {
@@ -180,14 +201,20 @@ class SimulatedCluster:
             if workload.key != key
         }
         here = any(workload.key == key for workload in fleet.workloads)
-        return Snapshot(now, {key: self._observation(now)} if here else {}, others)
+        seen = {}
+        for pool in fleet.pools:
+            if self.nodes is not None and pool.key == self.nodes.pool.key:
+                seen[pool.key] = self.nodes.status
+            else:
+                others[pool.key] = Gap(GapReason.ERROR, self._only_nodes())
+        return Snapshot(now, {key: self._observation(now)} if here else {}, others, seen)
 
     def act(self, action: Action | NodeAction, now: float) -> Outcome:
-        """Set the number of replicas; refuses what no longer fits what is there."""
+        """Set the number of replicas or nodes; refuses what no longer fits what is there."""
         self.advance(now)
-        found = self.pool.desired
         if isinstance(action, NodeAction):
-            return Outcome(action, done=False, detail="nodes are not simulated")
+            return self._act_on_nodes(action)
+        found = self.pool.desired
         if action.workload != self.workload.key:
             return Outcome(action, done=False, detail=f"only {self.workload.key} is simulated")
         if action.after < 0:
@@ -200,6 +227,26 @@ class SimulatedCluster:
         if action.after != found:
             self.changes.append((self.seconds, found, action.after))
         return Outcome(action, done=True)
+
+    def _act_on_nodes(self, action: NodeAction) -> Outcome:
+        nodes = self.nodes
+        if nodes is None or action.pool != nodes.pool.key:
+            return Outcome(action, done=False, detail=self._only_nodes())
+        found = nodes.status.desired
+        if action.after < 0:
+            return Outcome(action, done=False, detail=f"cannot run {action.after} nodes")
+        if action.before != found:
+            return Outcome(action, done=False, detail=f"found {found} nodes, not {action.before}")
+        nodes.scale(action.after, self.seconds)
+        self.pool.advance(self.seconds)  # what waits can use at once what is there at once
+        if action.after != found:
+            self.node_changes.append((self.seconds, found, action.after))
+        return Outcome(action, done=True)
+
+    def _only_nodes(self) -> str:
+        if self.nodes is None:
+            return "nodes are not simulated"
+        return f"only the nodes of {self.nodes.pool.key} are simulated"
 
     def _arrive(self, index: int, at: float) -> None:
         request = Request(index, at, self._prompts[index], self._outputs[index])
@@ -236,7 +283,10 @@ class SimulatedCluster:
             ),
             signals=signals,
             missing=missing,
-            pods=tuple(self._pod(member) for member in pool.members),
+            pods=(
+                *(self._pod(member) for member in pool.members),
+                *(PodStatus(name=m.name, phase="Pending", ready=None) for m in pool.pending),
+            ),
             pod_samples={
                 name: pods
                 for name, track in self._tracks.items()
@@ -257,35 +307,18 @@ class SimulatedCluster:
         )
 
 
-class _Track:
-    """The samples of one signal, as they come with each scrape."""
-
-    def __init__(self, spec: SignalSpec, measurement: Measurement, scrape_seconds: float) -> None:
-        self.spec = spec
-        self.range_seconds = max(float(spec.step_seconds), 4 * scrape_seconds)
-        self._measurement = measurement
-        self._samples: deque[tuple[float, float]] = deque()
-        self._newest = Sample(None)
-        self._newest_time = 0.0
-
-    def look(self, seen: Scrapes) -> None:
-        """Take a sample of the newest scrape."""
-        self._newest = self._measurement.sample(seen, self.range_seconds)
-        self._newest_time = seen.now
-        if self._newest.value is not None:
-            self._samples.append((seen.now, self._newest.value))
-
-    def series(self, now: float, start: float) -> Series:
-        """Return the window's samples: the last one of each step, so always the newest."""
-        while self._samples and self._samples[0][0] <= now - self.spec.window_seconds:
-            self._samples.popleft()
-        steps = {
-            time // self.spec.step_seconds: (start + time, value) for time, value in self._samples
-        }
-        return Series.of(steps.values())
-
-    def pods(self, start: float) -> Mapping[str, PodSample]:
-        """Return the newest sample of each replica."""
-        time = start + self._newest_time
-        window = self._newest.window_seconds
-        return {name: PodSample(value, time, window) for name, value in self._newest.pods.items()}
+def _nodes_for(
+    workload: ScaledWorkload,
+    pools: Sequence[NodePool],
+    replicas: int,
+    provisioning: Callable[[], float] | None,
+) -> Nodes | None:
+    """Return the nodes that a workload's first replicas lie on; None without its pool's file."""
+    replica = workload.spec.replica
+    pool = next((pool for pool in pools if pool.key == replica.node_pool), None)
+    if pool is None:
+        return None
+    spec = pool.spec
+    needed = nodes_needed([Demand(replicas, replica.gpus)], spec.gpus_per_node)
+    ready = min(max(needed, spec.nodes.min), spec.nodes.max)
+    return Nodes(pool, ready, provisioning or (lambda: spec.provisioning_seconds))

@@ -1,10 +1,12 @@
 """The replicas of one workload: off, starting, ready, draining; who serves the next request."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from simulations.nodes import Nodes
 from simulations.profiles import Profile
 from simulations.replica import Replica
 from simulations.request import Request
@@ -13,6 +15,8 @@ from simulations.request import Request
 class Phase(StrEnum):
     """Where a replica stands between being asked for and giving its GPUs back."""
 
+    PENDING = "pending"
+    """It waits for a node that has room for it, and holds no GPUs."""
     STARTING = "starting"
     """It has its GPUs, and does not serve yet."""
     READY = "ready"
@@ -31,11 +35,12 @@ class Member:
         name: Its pod's name.
         number: Counts up from 0; a higher one was asked for later.
         phase: Where it stands.
-        allocated: When it got its GPUs.
-        ready_at: When it serves, or will.
+        allocated: When it got its GPUs; infinite while it is pending.
+        ready_at: When it serves, or will; infinite while it is pending.
         engine: What computes; None before it is ready.
         drained_from: When it was last told to drain.
         released: When its GPUs were free again.
+        asked: When it was asked for.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Member:
     engine: Replica | None = None
     drained_from: float | None = None
     released: float | None = None
+    asked: float = 0.0
 
     def gpu_held_seconds(self, now: float) -> float:
         """Return for how long it has held its GPUs by `now`."""
@@ -58,41 +64,63 @@ class ReplicaPool:
     Requests go to the ready replica with the fewest outstanding requests, the oldest among equals;
     while none is ready they queue at the gateway, first come, first served.
 
+    Where there are nodes, a replica is pending until one of them has room for it; its cold start
+    begins then. Without nodes there is always room.
+
     Attributes:
         members: Replicas that hold GPUs, by number.
+        pending: Replicas that wait for a node, by number.
         past: Replicas that gave them back.
         gateway: Requests that no replica has.
         most: The most replicas that held GPUs at one time.
     """
 
     def __init__(
-        self, name: str, profile: Profile, ready: int, cold_start: Callable[[], float]
+        self,
+        name: str,
+        profile: Profile,
+        ready: int,
+        cold_start: Callable[[], float],
+        *,
+        nodes: Nodes | None = None,
+        gpus: int = 1,
     ) -> None:
         """Begin at time 0 with `ready` replicas.
 
         Args:
             name: What the pods' names begin with.
             profile: What each replica is.
-            ready: How many serve from the start.
+            ready: How many serve from the start, as far as the nodes have room for them.
             cold_start: Returns the seconds that the next replica takes to start.
+            nodes: Where replicas lie; nobody else uses them.
+            gpus: GPUs of each replica; matters to the nodes alone.
         """
         self.members: list[Member] = []
         self.past: list[Member] = []
+        self.pending: deque[Member] = deque()
         self.gateway: deque[Request] = deque()
-        self.most = ready
+        self.most = 0
         self._name = name
         self._profile = profile
         self._cold_start = cold_start
+        self._nodes = nodes
+        self._gpus = gpus
         self._count = 0
+        self._pending_seconds = 0.0
         self._ready: list[tuple[Member, Replica]] = []
         self._draining: list[tuple[Member, Replica]] = []
         for _ in range(ready):
-            self._make_ready(self._ask_for_one(0.0, 0.0))
+            self._ask_for_one(0.0)
+        self._allocate(0.0, lambda: 0.0)
+        for member in self.members:
+            self._make_ready(member)
 
     @property
     def desired(self) -> int:
-        """Replicas asked for: those that start and those that are ready."""
-        return sum(member.phase in (Phase.STARTING, Phase.READY) for member in self.members)
+        """Replicas asked for: those that are pending, those that start, those that are ready."""
+        return len(self.pending) + sum(
+            member.phase in (Phase.STARTING, Phase.READY) for member in self.members
+        )
 
     def count(self, phase: Phase) -> int:
         """Return how many replicas are in a phase."""
@@ -112,14 +140,33 @@ class ReplicaPool:
         """Return how long replicas have held their GPUs by `now`, summed over all of them."""
         return sum(member.gpu_held_seconds(now) for member in (*self.past, *self.members))
 
+    def pending_seconds(self, now: float) -> float:
+        """Return how long replicas have waited for a node by `now`, summed over all of them."""
+        return self._pending_seconds + sum(now - member.asked for member in self.pending)
+
     def advance(self, until: float) -> None:
-        """Let time pass: replicas compute, become ready, and are released when empty."""
-        while starting := self._next_ready(until):
-            self._compute(starting.ready_at)
-            self._make_ready(starting)
-            while self.gateway:
-                self._route(self.gateway.popleft(), starting.ready_at)
-        self._compute(until)
+        """Let time pass: replicas compute, become ready, and are released when empty.
+
+        At one and the same moment: steps end, drained replicas give their GPUs back, nodes become
+        ready, pending replicas take the GPUs that are free, replicas become ready.
+        """
+        while True:
+            at = min(until, self._next_node())
+            starting = self._next_ready(at)
+            if starting is not None:
+                at = starting.ready_at
+            self._compute(at)
+            if self._nodes is not None:
+                self._nodes.advance(at)
+                self._allocate(at, self._cold_start)
+                # Somebody who was allocated just now may be ready before the one expected.
+                starting = self._next_ready(at)
+            if starting is not None:
+                self._make_ready(starting)
+                while self.gateway:
+                    self._route(self.gateway.popleft(), starting.ready_at)
+            elif at == until:
+                return
 
     def arrive(self, request: Request, now: float) -> None:
         """Take a request in; `advance(now)` has been called."""
@@ -134,20 +181,24 @@ class ReplicaPool:
         """Set the number asked for; `advance(now)` has been called.
 
         Growing keeps draining replicas first, the oldest before the others, then starts new
-        ones. Shrinking cancels starting ones first, the youngest before the others, then drains
-        the least loaded, the youngest among equals.
+        ones. Shrinking cancels pending ones first, then starting ones, the youngest before the
+        others, then drains the least loaded, the youngest among equals.
         """
         for _ in range(replicas - self.desired):
             if self._draining:
                 self._keep(self._draining[0])
             else:
-                self._ask_for_one(now, now + self._cold_start())
+                self._ask_for_one(now)
         for _ in range(self.desired - replicas):
+            if self.pending:
+                self._pending_seconds += now - self.pending.pop().asked
+                continue
             starting = [m for m in self.members if m.phase is Phase.STARTING]
             if starting:
                 self._release(starting[-1], now)
             else:
                 self._drain(now)
+        self._allocate(now, self._cold_start)
         # A cold start of no seconds serves at once.
         self.advance(now)
 
@@ -158,25 +209,47 @@ class ReplicaPool:
         due = [m for m in self.members if m.phase is Phase.STARTING and m.ready_at <= until]
         return min(due, key=lambda member: (member.ready_at, member.number)) if due else None
 
+    def _next_node(self) -> float:
+        """When the next node is ready that somebody waits for; infinite if there is none."""
+        return math.inf if self._nodes is None or not self.pending else self._nodes.next_ready
+
     def _compute(self, until: float) -> None:
         for _, engine in self._ready:
             engine.advance(until)
+        ended: list[tuple[float, Member]] = []
         for member, engine in [*self._draining]:
             engine.advance(until)
             if not engine.outstanding:
                 self._draining.remove((member, engine))
-                self._release(member, max(engine.clock, member.drained_from or 0.0))
+                ended.append((max(engine.clock, member.drained_from or 0.0), member))
+        if self._nodes is not None:
+            ended.sort(key=lambda end: (end[0], end[1].number))
+        for at, member in ended:
+            self._release(member, at)
+            self._allocate(at, self._cold_start)
 
     def _route(self, request: Request, now: float) -> None:
         _, engine = min(self._ready, key=lambda pair: pair[1].outstanding)
         engine.join(request, now)
 
-    def _ask_for_one(self, now: float, ready_at: float) -> Member:
-        member = Member(f"{self._name}-{self._count}", self._count, Phase.STARTING, now, ready_at)
+    def _ask_for_one(self, now: float) -> None:
+        name = f"{self._name}-{self._count}"
+        member = Member(name, self._count, Phase.PENDING, math.inf, math.inf, asked=now)
         self._count += 1
-        self.members.append(member)
-        self.most = max(self.most, len(self.members))
-        return member
+        self.pending.append(member)
+
+    def _allocate(self, now: float, cold_start: Callable[[], float]) -> None:
+        """Begin the cold start of pending replicas, in order, as far as there is room."""
+        while self.pending:
+            member = self.pending[0]
+            if self._nodes is not None and not self._nodes.place(member.name, self._gpus):
+                return
+            self.pending.popleft()
+            self._pending_seconds += now - member.asked
+            member.phase, member.allocated = Phase.STARTING, now
+            member.ready_at = now + cold_start()
+            self.members.append(member)
+            self.most = max(self.most, len(self.members))
 
     def _make_ready(self, member: Member) -> None:
         member.phase = Phase.READY
@@ -200,3 +273,5 @@ class ReplicaPool:
         member.phase, member.released = Phase.OFF, now
         self.members.remove(member)
         self.past.append(member)
+        if self._nodes is not None:
+            self._nodes.release(member.name, now)

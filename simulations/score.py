@@ -52,8 +52,10 @@ class Score:
         e2e: Seconds from arrival to last token, of finished requests.
         waited_seconds: Time from arrival until the prompt began to be read (or the end), summed
             over all requests.
-        gpu_hours: GPUs times hours from allocation to release, starting and draining included.
-        cost: GPU-hours times `gpuHourPrice`; None without a price.
+        gpu_hours: GPUs of replicas times hours from allocation to release, starting and draining
+            included.
+        cost: GPU-hours times `gpuHourPrice`: those of the nodes where nodes are simulated, for
+            idle GPUs are paid too, else those of the replicas. None without a price.
         replica_hours: The same hours, counted in replicas.
         mean_replicas: Replicas that held GPUs, on average over the time simulated.
         max_replicas: The most at one time.
@@ -61,6 +63,11 @@ class Score:
         reversals: Changes against the direction of the one before.
         preemptions: How often a sequence lost its place in the KV cache.
         seconds: Time simulated.
+        node_gpu_hours: GPUs of nodes times hours from being ordered until gone; like the others
+            below, None where nodes are not simulated.
+        pending_hours: Hours that replicas waited for a node, summed over them.
+        max_nodes: The most nodes that were paid for at one time.
+        node_changes: Changes of the number of nodes that were made.
     """
 
     requests: int
@@ -85,6 +92,10 @@ class Score:
     reversals: int
     preemptions: int
     seconds: float
+    node_gpu_hours: float | None = None
+    pending_hours: float | None = None
+    max_nodes: int | None = None
+    node_changes: int | None = None
 
 
 def score(cluster: SimulatedCluster) -> Score:
@@ -101,6 +112,9 @@ def score(cluster: SimulatedCluster) -> Score:
     met = [_met(request, slo) for request in requests]
     replica_seconds = cluster.pool.replica_seconds(seconds)
     gpu_hours = replica_seconds * spec.replica.gpus / 3600
+    nodes = cluster.nodes
+    node_gpu_hours = nodes.gpu_seconds(seconds) / 3600 if nodes is not None else None
+    paid = gpu_hours if node_gpu_hours is None else node_gpu_hours
     price = spec.replica.gpu_hour_price
     return Score(
         requests=len(requests),
@@ -117,7 +131,7 @@ def score(cluster: SimulatedCluster) -> Score:
         e2e=Percentiles.of(_known(requests, _e2e)),
         waited_seconds=sum(_waited(request, seconds) for request in requests),
         gpu_hours=gpu_hours,
-        cost=gpu_hours * price if price else None,
+        cost=paid * price if price else None,
         replica_hours=replica_seconds / 3600,
         mean_replicas=replica_seconds / seconds,
         max_replicas=cluster.pool.most,
@@ -125,6 +139,10 @@ def score(cluster: SimulatedCluster) -> Score:
         reversals=_reversals(cluster.changes),
         preemptions=sum(request.preemptions for request in requests),
         seconds=seconds,
+        node_gpu_hours=node_gpu_hours,
+        pending_hours=cluster.pool.pending_seconds(seconds) / 3600 if nodes is not None else None,
+        max_nodes=nodes.most if nodes is not None else None,
+        node_changes=len(cluster.node_changes) if nodes is not None else None,
     )
 
 

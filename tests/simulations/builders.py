@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from autoscaler.core.decision import Action
+from autoscaler.core.decision import Action, NodeAction
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import Observation
 from autoscaler.core.policy import Policy, Recommendation
 from autoscaler.core.spec import Bounds, Replica, SignalSpec, Slo, Target
@@ -72,6 +73,8 @@ def a_workload(
     policies: Sequence[Policy] = (Fixed(),),
     profile: str | None = None,
     slo: Slo | None = None,
+    node_pool: str | None = None,
+    gpus: int | None = None,
 ) -> ScaledWorkload:
     return ScaledWorkload(
         metadata=Metadata(name="chat", namespace="llm"),
@@ -79,7 +82,8 @@ def a_workload(
             target=Target(name="chat"),
             replicas=Bounds(min=minimum, max=maximum),
             replica=Replica(
-                gpus=4 if profile else 2,
+                gpus=gpus or (4 if profile else 2),
+                node_pool=node_pool,
                 cold_start_seconds=cold_start,
                 gpu_hour_price=3.0,
                 profile=profile,
@@ -96,8 +100,27 @@ def a_workload(
     )
 
 
-def fleet(*workloads: ScaledWorkload) -> FleetSpec:
-    return FleetSpec(workloads, {"highest": combine})
+def a_pool(
+    name: str = "h100",
+    *,
+    gpus: int = 8,
+    minimum: int = 0,
+    maximum: int = 10,
+    provisioning: float = 60.0,
+    scale_down: float = 120.0,
+) -> NodePool:
+    """A pool of at most 10 nodes of 8 GPUs, each ready after a minute."""
+    spec = {
+        "gpusPerNode": gpus,
+        "nodes": {"min": minimum, "max": maximum},
+        "provisioningSeconds": provisioning,
+        "scaleDownSeconds": scale_down,
+    }
+    return NodePool.model_validate({"metadata": {"name": name}, "spec": spec})
+
+
+def fleet(*workloads: ScaledWorkload, pools: Sequence[NodePool] = ()) -> FleetSpec:
+    return FleetSpec(workloads, {"highest": combine}, tuple(pools))
 
 
 def seen(cluster: SimulatedCluster, seconds: float) -> Observation:
@@ -114,4 +137,12 @@ def samples(cluster: SimulatedCluster, seconds: float, signal: str) -> list[tupl
 def scale(cluster: SimulatedCluster, seconds: float, after: int) -> None:
     before = cluster.pool.desired
     outcome = cluster.act(Action("llm/chat", before, after), START + seconds)
+    assert outcome.done
+
+
+def scale_nodes(cluster: SimulatedCluster, seconds: float, after: int) -> None:
+    assert cluster.nodes is not None
+    cluster.advance(START + seconds)
+    before = cluster.nodes.status.desired
+    outcome = cluster.act(NodeAction(cluster.nodes.pool.key, before, after), START + seconds)
     assert outcome.done
