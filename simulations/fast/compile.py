@@ -11,10 +11,12 @@ from types import FunctionType
 from typing import Any, Final
 
 from autoscaler.core.observation import FloatArray
-from simulations.fast import engine
+from simulations.fast import batch, counting, engine, order
 from simulations.fast.state import World
 from simulations.trace import IntArray
 
+_MODULES: Final = (order, counting, batch, engine)
+_NAMES: Final = frozenset(module.__name__ for module in _MODULES)
 # Without the second, the reference counts of the arrays take nine tenths of the time: nothing in
 # the engine makes an array or gives one back.
 _OPTIONS: Final[dict[str, Any]] = {"boundscheck": False, "_nrt": False}
@@ -46,7 +48,7 @@ def engine_of(*, compiled: bool) -> Engine:
     """Return the engine.
 
     Compiling takes some seconds at the first use on a machine. The outcome is kept beside the
-    source, or in the user's cache folder where that is read-only, or not at all.
+    source, or in the user's cache folder where that cannot be written to, or not at all.
 
     Raises:
         ImportError: It should be compiled, and numba is not installed.
@@ -59,25 +61,41 @@ def _compiled() -> dict[str, Any]:
     """Compile copies of the functions, which see one another in a namespace of their own."""
     import numba
 
-    namespace = dict(vars(engine))
+    namespace = {name: value for module in _MODULES for name, value in vars(module).items()}
     mark = _mark(namespace)
-    for name, value in vars(engine).items():
-        if not isinstance(value, FunctionType) or value.__module__ != engine.__name__:
+    for name, value in list(namespace.items()):
+        if not isinstance(value, FunctionType) or value.__module__ not in _NAMES:
             continue
         copy = FunctionType(value.__code__, namespace, name)
         if name not in engine.CALLED_FROM_OUTSIDE:
             namespace[name] = numba.njit(**_OPTIONS, **_INNER)(copy)
             continue
         copy.__qualname__ = f"{name}-{mark}"
+        fresh = numba.njit(**_OPTIONS)(copy)
         try:
-            namespace[name] = numba.njit(cache=True, **_OPTIONS)(copy)
-        except RuntimeError:  # there is no folder that it could be kept in
-            namespace[name] = numba.njit(**_OPTIONS)(copy)
+            kept = numba.njit(cache=True, **_OPTIONS)(copy)
+        except RuntimeError:  # there is no folder to keep it in
+            namespace[name] = fresh
+        else:
+            namespace[name] = _kept_or_fresh(kept, fresh)
     return namespace
+
+
+def _kept_or_fresh(kept: Callable[..., Any], fresh: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that minds neither a full disk nor another user's files."""
+
+    def call(*arguments: object) -> Any:
+        try:
+            return kept(*arguments)
+        except OSError:  # Only keeping it reads or writes a file, before it does anything.
+            return fresh(*arguments)
+
+    return call
 
 
 def _mark(namespace: Mapping[str, object]) -> str:
     """Return a mark of all that is compiled in: numba looks at the age of one file only."""
     constants = sorted((name, value) for name, value in namespace.items() if name.isupper())
-    compiled_in = (getsource(engine), repr(constants), repr(_OPTIONS), repr(_INNER))
+    sources = [getsource(module) for module in _MODULES]
+    compiled_in = (*sources, repr(constants), repr(_OPTIONS), repr(_INNER))
     return sha256("\n".join(compiled_in).encode()).hexdigest()[:12]

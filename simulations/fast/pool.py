@@ -10,24 +10,18 @@ import numpy as np
 from autoscaler.core.observation import FloatArray
 from simulations.fast import state
 from simulations.fast.compile import can_compile, engine_of
-from simulations.fast.state import World, law_of, table
-from simulations.fast.tally import Durations, Tally
-from simulations.histogram import E2E_BOUNDS, ITL_BOUNDS, TTFT_BOUNDS
+from simulations.fast.room import (
+    FEW_REPLICAS,
+    first_world,
+    replica_rows,
+    with_more_flights,
+    with_more_replicas,
+    with_requests,
+)
+from simulations.fast.tally import Durations, Limits, Tally
 from simulations.pool import Member, Phase
 from simulations.profiles import Profile
 from simulations.trace import IntArray
-
-_FEW = 4
-_FLIGHTS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is promised for each request, in seconds; infinite where nothing is."""
-
-    ttft: float = math.inf
-    itl: float = math.inf
-    e2e: float = math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -105,9 +99,6 @@ class FastPool:
             ValueError: A number of the profile's step law is negative: then steps of a stretch
                 would not grow.
         """
-        law = law_of(profile)
-        if min(law[0].tolist()) < 0:
-            raise ValueError(f"{profile.name}: no number of the step law should be negative")
         self.members: list[FastMember] = []
         self.past: list[FastMember] = []
         self.most = ready
@@ -116,11 +107,10 @@ class FastPool:
         self._cold_start = cold_start
         self._count = 0
         self._steps_of_past = 0
-        self._free = [*range(_FEW)][::-1]
+        self._reached = 0.0
+        self._free = [*range(FEW_REPLICAS)][::-1]
         self._engine = engine_of(compiled=can_compile() if compiled is None else compiled)
-        self._pool = _first_pool(limits or Limits(), detailed=detailed)
-        self._world = _world(law, self._pool)
-        self._more_flights()
+        self._world = first_world(profile, limits or Limits(), detailed=detailed)
         for _ in range(ready):
             self._ask_for_one(0.0, 0.0)
         self._engine.seed_trees(self._world)
@@ -143,7 +133,7 @@ class FastPool:
     @property
     def gateway(self) -> int:
         """Requests that no replica has."""
-        return int(self._pool[0].gateway)
+        return int(self._pool["gateway"][0])
 
     @property
     def waiting(self) -> int:
@@ -158,12 +148,12 @@ class FastPool:
     @property
     def arrived(self) -> int:
         """Requests that have arrived."""
-        return int(self._pool[0].passed + self._pool[0].upcoming)
+        return int(self._pool["passed"][0] + self._pool["upcoming"][0])
 
     @property
     def to_come(self) -> int:
         """Requests that were offered and have not arrived."""
-        return len(self._world.arrivals) - int(self._pool[0].upcoming)
+        return len(self._world.arrivals) - int(self._pool["upcoming"][0])
 
     @property
     def steps(self) -> int:
@@ -190,25 +180,11 @@ class FastPool:
             arrivals: Seconds since the simulation began, not falling; shape (n,).
             prompts: Tokens to read, at least 1 each; shape (n,).
             outputs: Tokens to write, at least 1 each; shape (n,).
+
+        Raises:
+            ValueError: They are not such rows, or would arrive in the past.
         """
-        pool, world = self._pool[0], self._world
-        at = int(pool.upcoming)
-        columns = [
-            _frozen(np.concatenate((old[at:], new)) if at < len(old) else new, old.dtype)
-            for old, new in zip(
-                (world.arrivals, world.prompts, world.outputs),
-                (arrivals, prompts, outputs),
-                strict=True,
-            )
-        ]
-        pool.passed += at
-        pool.upcoming = 0
-        if len(columns[0]):
-            minutes = int(columns[0][-1] // 60) + 1
-            world = world._replace(minutes=_longer(world.minutes, minutes))
-        self._world = world._replace(arrivals=columns[0], prompts=columns[1], outputs=columns[2])
-        if pool.detailed:
-            self._more_details(int(pool.passed) + len(columns[0]))
+        self._world = with_requests(self._world, arrivals, prompts, outputs, after=self._reached)
 
     def advance(self, until: float) -> None:
         """Let time pass: requests arrive, replicas compute, become ready, are released when empty.
@@ -218,8 +194,9 @@ class FastPool:
         """
         if not math.isfinite(until):
             raise ValueError(f"time should pass until a finite moment, not {until}")
+        self._reached = max(self._reached, until)
         while not self._engine.run(self._world, float(until)):
-            self._more_flights()
+            self._world = with_more_flights(self._world)
         phases, running, waiting = (
             self._replicas[name] for name in ("phase", "running", "waiting")
         )
@@ -238,6 +215,8 @@ class FastPool:
         ones. Shrinking cancels starting ones first, the youngest before the others, then drains
         the least loaded, the youngest among equals.
         """
+        if replicas == self.desired:
+            return
         for _ in range(replicas - self.desired):
             draining = self._in(Phase.DRAINING)
             if draining:
@@ -300,6 +279,10 @@ class FastPool:
         )
 
     @property
+    def _pool(self) -> Any:
+        return self._world.pool
+
+    @property
     def _replicas(self) -> Any:
         return self._world.replicas
 
@@ -315,7 +298,9 @@ class FastPool:
 
     def _ask_for_one(self, now: float, ready_at: float) -> None:
         if not self._free:
-            self._more_replicas()
+            before = len(self._replicas)
+            self._world = with_more_replicas(self._world)
+            self._free = [*range(before, 2 * before)][::-1]
         row, number = self._free.pop(), self._count
         member = FastMember(
             f"{self._name}-{number}", number, Phase.STARTING, now, ready_at, row=row
@@ -344,106 +329,7 @@ class FastPool:
         self.members.remove(member)
         self.past.append(member)
         self._steps_of_past += int(self._replicas[member.row].steps)
-        self._replicas[member.row] = _empty_replicas(1)[0]
+        self._replicas[member.row] = replica_rows(1)[0]
         self._world.counts[member.row] = 0
         self._free.append(member.row)
         member.row = state.NOBODY
-
-    def _more_flights(self) -> None:
-        """Double the room for requests in flight."""
-        flights: Any = self._world.flights
-        before = len(flights)
-        after = max(_FLIGHTS, 2 * before)
-        if after > state.MOST_FLIGHTS:
-            raise MemoryError(f"more than {before:,} requests are in flight: the pool is too small")
-        more = table(state.FlightRow, after - before)
-        more["index"] = state.NOBODY
-        more["following"] = np.arange(before + 1, after + 1)
-        more["following"][-1] = self._pool[0].free_flight
-        self._pool[0].free_flight = before
-        self._world = self._world._replace(flights=_joined(flights, more))
-
-    def _more_replicas(self) -> None:
-        """Double the room for replicas."""
-        world, before = self._world, len(self._replicas)
-        self._world = world._replace(
-            replicas=_joined(self._replicas, _empty_replicas(before)),
-            finishes=_longer(world.finishes, 2 * before),
-            counts=_longer(world.counts, 2 * before),
-            due=np.append(world.due, np.full(before, math.inf)),
-            load=np.append(world.load, np.full(before, state.UNROUTABLE)),
-            due_tree=np.zeros(4 * before, dtype=np.int64),
-            load_tree=np.zeros(4 * before, dtype=np.int64),
-        )
-        self._free = [*range(before, 2 * before)][::-1]
-        self._engine.seed_trees(self._world)
-
-    def _more_details(self, requests: int) -> None:
-        details: Any = self._world.details
-        more = table(state.DetailRow, requests - len(details))
-        more["replica"] = state.NOBODY
-        for name in ("routed", "admitted", "first_token", "finished", "widest_gap"):
-            more[name] = math.nan
-        self._world = self._world._replace(details=_joined(details, more))
-
-
-def _first_pool(limits: Limits, *, detailed: bool) -> Any:
-    pool = table(state.PoolRow, 1)
-    one = pool[0]
-    one.free_flight = one.gateway_first = one.gateway_last = state.NOBODY
-    one.next_ready = math.inf
-    one.detailed = int(detailed)
-    one.ttft_limit, one.itl_limit, one.e2e_limit = limits.ttft, limits.itl, limits.e2e
-    return pool
-
-
-def _world(law: Any, pool: Any) -> World:
-    """Return a world with room for a few replicas and for no request."""
-    nothing = _frozen(np.zeros(0), np.dtype(np.float64))
-    no_tokens = _frozen(np.zeros(0), np.dtype(np.int64))
-    return World(
-        law=law,
-        pool=pool,
-        replicas=_empty_replicas(_FEW),
-        flights=table(state.FlightRow, 0),
-        finishes=np.zeros((_FEW, int(law[0].max_sequences)), dtype=np.int64),
-        counts=np.zeros((_FEW, state.COUNTS), dtype=np.int64),
-        due=np.full(_FEW, math.inf),
-        due_tree=np.zeros(2 * _FEW, dtype=np.int64),
-        load=np.full(_FEW, state.UNROUTABLE),
-        load_tree=np.zeros(2 * _FEW, dtype=np.int64),
-        arrivals=nothing,
-        prompts=no_tokens,
-        outputs=no_tokens,
-        minutes=np.zeros((0, 2), dtype=np.int64),
-        durations=np.zeros((3, state.BUCKETS), dtype=np.int64),
-        details=table(state.DetailRow, 0),
-        ttft_bounds=np.array(TTFT_BOUNDS),
-        itl_bounds=np.array(ITL_BOUNDS),
-        e2e_bounds=np.array(E2E_BOUNDS),
-    )
-
-
-def _empty_replicas(rows: int) -> Any:
-    replicas = table(state.ReplicaRow, rows)
-    for name in ("first_waiting", "last_waiting", "youngest", "partial"):
-        replicas[name] = state.NOBODY
-    return replicas
-
-
-def _frozen(column: Any, kind: np.dtype[Any]) -> Any:
-    """Return an array that cannot be written to, as traces' arrays cannot: one type to compile."""
-    array = np.ascontiguousarray(column, dtype=kind).view()
-    array.flags.writeable = False
-    return array
-
-
-def _longer(array: IntArray, rows: int) -> IntArray:
-    """Return an array with at least `rows` rows, new ones full of zeros."""
-    missing = max(0, rows - len(array))
-    return np.concatenate((array, np.zeros((missing, *array.shape[1:]), dtype=array.dtype)))
-
-
-def _joined(table_: Any, more: Any) -> Any:
-    joined = np.concatenate((table_, more))
-    return joined.view(table_.dtype)

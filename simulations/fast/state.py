@@ -9,7 +9,6 @@ import numpy as np
 
 from autoscaler.core.observation import FloatArray
 from simulations.histogram import E2E_BOUNDS, ITL_BOUNDS, TTFT_BOUNDS
-from simulations.profiles import Profile
 from simulations.trace import IntArray
 
 Row_co = TypeVar("Row_co", covariant=True)
@@ -242,11 +241,3 @@ def table(row: type, rows: int) -> Any:
     """Return `rows` rows of zeros with the columns that a row's class declares."""
     columns = [(name, np.dtype(kind)) for name, kind in row.__annotations__.items()]
     return np.zeros(rows, dtype=np.dtype((np.record, columns)))
-
-
-def law_of(profile: Profile) -> Any:
-    """Return a profile as a table of one row."""
-    law = table(LawRow, 1)
-    for name in LawRow.__annotations__:
-        law[name] = getattr(profile, name)
-    return law

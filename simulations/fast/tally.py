@@ -1,11 +1,21 @@
 """What the fast simulator knows of all requests together: enough to score a replay."""
 
 from dataclasses import dataclass
+from math import ceil, floor, inf
 
 import numpy as np
 
-from simulations.fast.state import BUCKETS, LOWEST_OCTAVE, PER_OCTAVE
+from simulations.fast.state import LOWEST_OCTAVE, PER_OCTAVE
 from simulations.trace import IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What each request is promised, in seconds; infinite where nothing is."""
+
+    ttft: float = inf
+    itl: float = inf
+    e2e: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +29,26 @@ class Durations:
     counts: IntArray
 
     def percentile(self, percent: float) -> float | None:
-        """Return a percentile in seconds, within 0.8 % or so; None where there is no value.
+        """Return a percentile in seconds, within 1.6 %; None where there is no value.
 
-        The rank is that of linear interpolation between neighbours; the values of one bucket are
-        taken to be spread evenly over it.
+        Between neighbours it is interpolated, as numpy does; the values of one bucket are taken
+        to be spread evenly over it.
         """
         upto = np.cumsum(self.counts)
         total = int(upto[-1])
         if not total:
             return None
         rank = percent / 100 * (total - 1)
-        at = int(np.searchsorted(upto, int(rank), side="right"))
+        below, above = (self._value(upto, place) for place in (floor(rank), ceil(rank)))
+        return below + (above - below) * (rank - floor(rank))
+
+    def _value(self, upto: IntArray, place: int) -> float:
+        """Return about where the value stands that so many others are below."""
+        at = int(np.searchsorted(upto, place, side="right"))
         count = int(self.counts[at])
-        within = (rank - (int(upto[at]) - count) + 0.5) / count
+        within = (place - (int(upto[at]) - count) + 0.5) / count
         low, high = _edge(at), _edge(at + 1)
-        return low + (high - low) * min(1.0, within)
+        return low + (high - low) * within
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +92,6 @@ class Tally:
 
 
 def _edge(at: int) -> float:
-    """Return the lower edge of a fine bucket, in seconds."""
-    if not 0 < at < BUCKETS:
-        return 0.0 if at <= 0 else float(2.0 ** (LOWEST_OCTAVE + BUCKETS // PER_OCTAVE - 1))
+    """Return where a fine bucket begins, in seconds; the first begins at 0."""
     octave, step = divmod(at, PER_OCTAVE)
-    return float((0.5 + step / (2 * PER_OCTAVE)) * 2.0 ** (LOWEST_OCTAVE + octave))
+    return (0.5 + step / (2 * PER_OCTAVE)) * 2.0 ** (LOWEST_OCTAVE + octave) if at else 0.0

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from simulations.fast.compile import can_compile
-from simulations.fast.pool import FastPool, Limits
+from simulations.fast.pool import FastPool
+from simulations.fast.tally import Limits
 from simulations.pool import Phase, ReplicaPool
 from simulations.profiles import Profile
 from simulations.replica import Replica
@@ -51,7 +52,12 @@ class SmallWorld:
     cold_starts: Sequence[float]
 
     def fast(
-        self, *, compiled: bool, limits: Limits | None = None, offered: bool = True
+        self,
+        *,
+        compiled: bool,
+        limits: Limits | None = None,
+        offered: bool = True,
+        detailed: bool = True,
     ) -> FastPool:
         pool = FastPool(
             "chat",
@@ -59,7 +65,7 @@ class SmallWorld:
             self.ready,
             partial(next, self._cold()),
             limits=limits,
-            detailed=True,
+            detailed=detailed,
             compiled=compiled,
         )
         if offered:

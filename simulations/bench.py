@@ -1,0 +1,187 @@
+"""How fast the simulator is here: `python -m simulations.bench`.
+
+Every row serves the same requests with the fast pool and, the first of them, with the plain one.
+The fast pool is looked at every 15 s of simulated time, as a scrape does.
+"""
+
+import argparse
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, pi
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+
+from autoscaler.core.observation import FloatArray
+from simulations.arrivals import Lengths
+from simulations.fast.compile import can_compile
+from simulations.fast.pool import FastPool
+from simulations.pool import ReplicaPool
+from simulations.profiles import profiles
+from simulations.request import Request
+from simulations.trace import Trace
+
+PROFILE: Final = "llama-3.1-8b/h100/tp1/bfloat16"
+SCRAPE_SECONDS: Final = 15.0
+DAY: Final = 86_400.0
+DAY_REQUESTS: Final = 3_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests that resemble one of the traces that Azure published in 2023 (Splitwise, ISCA'24).
+
+    Attributes:
+        name: What they are.
+        prompt: Prompt lengths, with the trace's median and 95th percentile.
+        output: Output lengths, likewise.
+        per_replica: Requests/s for each replica: about 70 % of what it can carry.
+    """
+
+    name: str
+    prompt: Lengths
+    output: Lengths
+    per_replica: float
+
+    def trace(self, arrivals: FloatArray, rng: np.random.Generator) -> Trace:
+        """Return requests that arrive then."""
+        count = len(arrivals)
+        return Trace(
+            self.name, arrivals, self.prompt.draw(count, rng), self.output.draw(count, rng)
+        )
+
+    def poisson(self, requests: int, replicas: int, rng: np.random.Generator) -> Trace:
+        """Return requests at the rate that so many replicas carry."""
+        gaps = rng.exponential(1 / (self.per_replica * replicas), requests)
+        return self.trace(np.cumsum(gaps), rng)
+
+
+LOADS: Final = (
+    Load("conversation", Lengths(1020, 4083, 16_000), Lengths(129, 451, 2_000), 15.0),
+    Load("code", Lengths(1469, 7303, 16_000), Lengths(13, 90, 2_000), 12.0),
+)
+REPLICAS: Final = (1, 16, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One measurement.
+
+    Attributes:
+        requests: Requests simulated.
+        steps: Engine steps simulated; 0 where nobody counted.
+        seconds: How long it took, the best of all tries.
+    """
+
+    requests: int
+    steps: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Requests per second of wall time."""
+        return self.requests / self.seconds
+
+
+def fast(trace: Trace, replicas: int) -> Speed:
+    """Serve a trace with the fast pool."""
+    pool = FastPool("bench", profiles()[PROFILE], replicas, lambda: 0.0)
+    pool.offer(trace.arrivals, trace.prompt_tokens, trace.output_tokens)
+    began, now = perf_counter(), 0.0
+    while pool.to_come or pool.waiting or pool.running:
+        now += SCRAPE_SECONDS
+        pool.advance(now)
+        pool.seen(now)
+    return Speed(len(trace), pool.steps, perf_counter() - began)
+
+
+def plain(trace: Trace, replicas: int, requests: int) -> Speed:
+    """Serve the first requests of a trace with the plain pool, step by step."""
+    pool = ReplicaPool("bench", profiles()[PROFILE], replicas, lambda: 0.0)
+    columns = (trace.arrivals, trace.prompt_tokens, trace.output_tokens)
+    rows = [*zip(*(column[:requests].tolist() for column in columns), strict=True)]
+    began = perf_counter()
+    for index, (arrival, prompt, output) in enumerate(rows):
+        pool.advance(arrival)
+        pool.arrive(Request(index, arrival, prompt, output), arrival)
+    pool.advance(rows[-1][0] + 3600.0)
+    return Speed(len(rows), 0, perf_counter() - began)
+
+
+def a_day(load: Load, requests: int, rng: np.random.Generator) -> Trace:
+    """Return a day that is quiet at its ends and six times as busy at noon."""
+    edges = np.linspace(0.0, DAY, 1441)
+    expected = np.cumsum(1 - 5 / 7 * np.cos(2 * pi * edges / DAY))
+    marks = np.sort(rng.uniform(expected[0], expected[-1], requests))
+    return load.trace(np.interp(marks, expected, edges), rng)
+
+
+def autoscaled(trace: Trace, load: Load) -> tuple[Speed, int]:
+    """Serve a trace with a pool that follows its load every 15 s; return its most replicas, too."""
+    pool = FastPool("bench", profiles()[PROFILE], 2, lambda: 120.0)
+    pool.offer(trace.arrivals, trace.prompt_tokens, trace.output_tokens)
+    began, now, arrived = perf_counter(), 0.0, 0
+    while pool.to_come or pool.waiting or pool.running:
+        now += SCRAPE_SECONDS
+        pool.advance(now)
+        pool.seen(now)
+        rate = (pool.arrived - arrived) / SCRAPE_SECONDS
+        arrived = pool.arrived
+        pool.scale(max(2, ceil(rate / load.per_replica)), now)
+    return Speed(len(trace), pool.steps, perf_counter() - began), pool.most
+
+
+def best(measure: Callable[[], Speed], tries: int) -> Speed:
+    """Return the fastest of several tries: the others were disturbed."""
+    return min((measure() for _ in range(tries)), key=lambda speed: speed.seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.bench", description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_000_000, help="for each row")
+    parser.add_argument("--plain-requests", type=int, default=2_000, help="of them, served plainly")
+    parser.add_argument("--tries", type=int, default=3, help="the best one counts")
+    chosen = parser.parse_args(arguments)
+    began = perf_counter()
+    FastPool("bench", profiles()[PROFILE], 1, lambda: 0.0)
+    started = perf_counter() - began
+    how = "compiled" if can_compile() else "not compiled: numba is not installed"
+    _print(f"profile {PROFILE}; fast pool {how}; ready after {started:.1f} s")
+    _print("")
+    _print(
+        f"{'lengths':<13} {'replicas':>8} {'requests':>10} {'requests/s':>11} {'steps/s':>12} "
+        f"{'plain requests/s':>17} {'times':>6}"
+    )
+    rng = np.random.default_rng(1)
+    for load in LOADS:
+        for replicas in REPLICAS:
+            trace = load.poisson(chosen.requests, replicas, rng)
+            quick = best(lambda t=trace, n=replicas: fast(t, n), chosen.tries)  # type: ignore[misc]
+            slow = plain(trace, replicas, chosen.plain_requests)
+            _print(
+                f"{load.name:<13} {replicas:>8} {quick.requests:>10,} {quick.rate:>11,.0f} "
+                f"{quick.steps / quick.seconds:>12,.0f} {slow.rate:>17,.0f} "
+                f"{quick.rate / slow.rate:>6,.0f}"
+            )
+    load = LOADS[0]
+    day = a_day(load, min(DAY_REQUESTS, 3 * chosen.requests), rng)
+    speed, most = autoscaled(day, load)
+    _print("")
+    _print(
+        f"a day of {speed.requests:,} conversations, 2 to {most} replicas, looked at and scaled "
+        f"every {SCRAPE_SECONDS:.0f} s: {speed.seconds:.1f} s ({speed.rate:,.0f} requests/s)"
+    )
+    _print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""The benchmark runs, and prints what it says it prints."""
+
+import pytest
+
+from simulations.bench import main
+
+
+@pytest.mark.slow
+def test_prints_a_row_for_every_load_and_size(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--requests", "300", "--plain-requests", "20", "--tries", "1"])
+
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.startswith(("conversation", "code"))]
+    assert [(name, replicas) for name, replicas, *_ in rows] == [
+        (name, replicas) for name in ("conversation", "code") for replicas in ("1", "16", "128")
+    ]
+    assert all(int(rate.replace(",", "")) > 0 for row in rows for rate in row[3:6])
+    assert lines[-2].startswith("a day of 900 conversations")
+    assert lines[-1].startswith("peak memory")
