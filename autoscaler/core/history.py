@@ -54,17 +54,15 @@ def note_change(past: Past, now: float, before: int, after: int, behavior: Behav
         after: Replicas after it.
         behavior: The workload's `spec.behavior`.
     """
-    changed = past.changed(now, before, after)
+    past = past.turned(now, before, after)
     if behavior is None or before == after:
-        return replace(changed, scale_ups=past.scale_ups, scale_downs=past.scale_downs)
+        return past
     limits = effective(behavior)
     if after > before:
         period = limits.scale_up.longest_period_seconds
-        ups = _with_event(past.scale_ups, now, after - before, period)
-        return replace(changed, scale_ups=ups, scale_downs=past.scale_downs)
+        return replace(past, scale_ups=_with_event(past.scale_ups, now, after - before, period))
     period = limits.scale_down.longest_period_seconds
-    downs = _with_event(past.scale_downs, now, before - after, period)
-    return replace(changed, scale_ups=past.scale_ups, scale_downs=downs)
+    return replace(past, scale_downs=_with_event(past.scale_downs, now, before - after, period))
 
 
 def _with_event(marks: tuple[Mark, ...], now: float, count: int, period: float) -> tuple[Mark, ...]:

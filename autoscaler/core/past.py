@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from autoscaler.core.observation import Memory
 
-LONGEST_WINDOW_SECONDS = 3600.0
-"""The longest window or period that a policy file may ask for; older history is dropped."""
+HOUR_SECONDS = 3600.0
+"""What the flap budget looks back."""
 
 
 def age(now: float, time: float) -> float:
@@ -59,28 +59,11 @@ class Past:
     blind_since: float | None = None
     memories: Mapping[str, Memory] = field(default_factory=dict)
 
-    def recommended(self, now: float, count: int) -> "Past":
-        """Return this past with one more recommendation, and without those over an hour old."""
-        return replace(
-            self, recommendations=(*_recent(self.recommendations, now), Mark(now, count))
-        )
-
-    def changed(self, now: float, before: int, after: int) -> "Past":
-        """Return this past with one more change of size."""
+    def turned(self, now: float, before: int, after: int) -> "Past":
+        """Return this past with the direction of one more change; reversals of an hour are kept."""
         if before == after:
             return self
         direction = 1 if after > before else -1
-        mark = Mark(now, abs(after - before))
-        ups, downs = _recent(self.scale_ups, now), _recent(self.scale_downs, now)
-        turns = tuple(time for time in self.turns if age(now, time) <= LONGEST_WINDOW_SECONDS)
-        return replace(
-            self,
-            scale_ups=(*ups, mark) if direction > 0 else ups,
-            scale_downs=(*downs, mark) if direction < 0 else downs,
-            turns=(*turns, now) if self.direction * direction < 0 else turns,
-            direction=direction,
-        )
-
-
-def _recent(marks: tuple[Mark, ...], now: float) -> tuple[Mark, ...]:
-    return tuple(mark for mark in marks if age(now, mark.time) <= LONGEST_WINDOW_SECONDS)
+        turns = tuple(time for time in self.turns if age(now, time) <= HOUR_SECONDS)
+        reverses = self.direction * direction < 0
+        return replace(self, turns=(*turns, now) if reverses else turns, direction=direction)

@@ -12,10 +12,8 @@ from typing import Final
 from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, Limits, effective
 from autoscaler.core.decision import Reason, Step
 from autoscaler.core.integers import ceil, int32_of, wrap32
-from autoscaler.core.past import Mark, Past, age
+from autoscaler.core.past import HOUR_SECONDS, Mark, Past, age
 from autoscaler.core.spec import Behavior, Bounds, ScalingPolicy
-
-HOUR_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.decision import Action, Cycle, Decision, Outcome, Reason, SignalState
+from autoscaler.core.history import note_change
 from autoscaler.core.observation import Gap, GapReason, Observation, Series, Snapshot
 from autoscaler.core.past import Past
 from autoscaler.core.planner import FleetState, decide, note_outcomes, plan_cycle
@@ -415,7 +416,7 @@ def test_bounds_hold_and_nothing_shrinks_unseen(
         assert minimum <= decision.replicas <= 9 or decision.reason is Reason.TURNED_OFF
         if not answered or not math.isfinite(load) or old > 30:
             assert decision.replicas >= running
-        past = past.changed(now, running, decision.replicas)
+        past = note_change(past, now, running, decision.replicas, workload.spec.behavior)
         running = decision.replicas
 
 
@@ -441,7 +442,7 @@ def test_a_constant_load_settles(load: float, running: int, behavior: dict[str, 
             workload, seen(sizes[-1], at=now, signals={"load": load}), past, largest
         )
         assert decision.replicas is not None
-        past = past.changed(now, sizes[-1], decision.replicas)
+        past = note_change(past, now, sizes[-1], decision.replicas, workload.spec.behavior)
         sizes.append(decision.replicas)
 
     directions = {after > before for before, after in itertools.pairwise(sizes) if after != before}

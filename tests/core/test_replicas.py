@@ -102,16 +102,14 @@ def test_the_marks_always_add_up_to_the_starting_replicas(
 
 
 def test_a_reversal_is_remembered_for_an_hour() -> None:
-    past = Past().changed(NOON, 3, 5).changed(NOON + 60, 5, 4).changed(NOON + 120, 4, 6)
+    past = Past().turned(NOON, 3, 5).turned(NOON + 60, 5, 4).turned(NOON + 120, 4, 6)
 
     assert past.turns == (NOON + 60, NOON + 120)
-    assert past.changed(NOON + 3700, 6, 7).turns == (NOON + 120,)
-    assert past.scale_ups == (Mark(NOON, 2), Mark(NOON + 120, 2))
-    assert past.scale_downs == (Mark(NOON + 60, 1),)
+    assert past.turned(NOON + 3700, 6, 7).turns == (NOON + 120,)
 
 
 def test_no_change_is_no_event() -> None:
-    assert Past().changed(NOON, 3, 3) == Past()
+    assert Past().turned(NOON, 3, 3) == Past()
 
 
 def test_an_age_is_exact_whatever_the_float() -> None:
