@@ -238,7 +238,8 @@ class SimulatedCluster:
         if action.before != found:
             return Outcome(action, done=False, detail=f"found {found} nodes, not {action.before}")
         nodes.scale(action.after, self.seconds)
-        self.pool.advance(self.seconds)  # what waits can use at once what is there at once
+        self.pool.use_nodes(self.seconds)
+        self.pool.advance(self.seconds)  # a cold start of no seconds serves at once
         if action.after != found:
             self.node_changes.append((self.seconds, found, action.after))
         return Outcome(action, done=True)

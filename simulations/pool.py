@@ -145,28 +145,32 @@ class ReplicaPool:
         return self._pending_seconds + sum(now - member.asked for member in self.pending)
 
     def advance(self, until: float) -> None:
-        """Let time pass: replicas compute, become ready, and are released when empty.
-
-        At one and the same moment: steps end, drained replicas give their GPUs back, nodes become
-        ready, pending replicas take the GPUs that are free, replicas become ready.
-        """
+        """Let time pass: replicas compute, become ready, and are released when empty."""
         while True:
-            at = min(until, self._next_node())
-            starting = self._next_ready(at)
+            node_at = self._next_node()
+            starting = self._next_ready(min(until, node_at))
             if starting is not None:
-                at = starting.ready_at
-            self._compute(at)
-            if self._nodes is not None:
-                self._nodes.advance(at)
-                self._allocate(at, self._cold_start)
-                # Somebody who was allocated just now may be ready before the one expected.
-                starting = self._next_ready(at)
-            if starting is not None:
+                self._compute(starting.ready_at)
                 self._make_ready(starting)
                 while self.gateway:
                     self._route(self.gateway.popleft(), starting.ready_at)
-            elif at == until:
-                return
+            elif node_at <= until:
+                self.use_nodes(node_at)
+            else:
+                break
+        self._compute(until)
+        if self._nodes is not None:
+            self._nodes.advance(until)
+
+    def use_nodes(self, now: float) -> None:
+        """Let pending replicas take what room there is; to be called when nodes have changed.
+
+        What another replica gives back is of no use to them: while one drains nobody is pending,
+        for growing keeps draining replicas before it asks for new ones.
+        """
+        if self._nodes is not None:
+            self._nodes.advance(now)
+            self._allocate(now, self._cold_start)
 
     def arrive(self, request: Request, now: float) -> None:
         """Take a request in; `advance(now)` has been called."""
@@ -216,17 +220,11 @@ class ReplicaPool:
     def _compute(self, until: float) -> None:
         for _, engine in self._ready:
             engine.advance(until)
-        ended: list[tuple[float, Member]] = []
         for member, engine in [*self._draining]:
             engine.advance(until)
             if not engine.outstanding:
                 self._draining.remove((member, engine))
-                ended.append((max(engine.clock, member.drained_from or 0.0), member))
-        if self._nodes is not None:
-            ended.sort(key=lambda end: (end[0], end[1].number))
-        for at, member in ended:
-            self._release(member, at)
-            self._allocate(at, self._cold_start)
+                self._release(member, max(engine.clock, member.drained_from or 0.0))
 
     def _route(self, request: Request, now: float) -> None:
         _, engine = min(self._ready, key=lambda pair: pair[1].outstanding)
