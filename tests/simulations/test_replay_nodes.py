@@ -92,8 +92,8 @@ def test_nodes_go_after_the_replicas() -> None:
 
     assert told.changes == ((330.0, 3, 1),)
     assert told.node_changes == ((450.0, 3, 1),)
-    assert told.score.node_gpu_hours == pytest.approx(4 * (3 * 450 + 1 * 375) / 3600)
-    assert told.score.seconds == 825.0
+    assert told.score.node_gpu_hours == pytest.approx(4 * (3 * 450 + 1 * 360) / 3600)
+    assert told.score.seconds == 810.0
 
 
 def test_provisioning_costs_answers() -> None:
