@@ -1,6 +1,7 @@
 """The replicas of one workload, many requests at a time: stands where a `ReplicaPool` stands."""
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from autoscaler.core.observation import FloatArray
 from simulations.fast import state
 from simulations.fast.compile import can_compile, engine_of
+from simulations.fast.minutes import ByMinute, MinuteLog
 from simulations.fast.room import (
     FEW_REPLICAS,
     first_world,
@@ -19,6 +21,7 @@ from simulations.fast.room import (
     with_requests,
 )
 from simulations.fast.tally import Durations, Limits, Tally
+from simulations.nodes import Nodes
 from simulations.pool import Member, Phase
 from simulations.profiles import Profile
 from simulations.trace import IntArray
@@ -68,17 +71,20 @@ class FastPool:
 
     Attributes:
         members: Replicas that hold GPUs, by number.
+        pending: Replicas that wait for a node, by number.
         past: Replicas that gave them back.
         most: The most replicas that held GPUs at one time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keywords, each with a default
         self,
         name: str,
         profile: Profile,
         ready: int,
         cold_start: Callable[[], float],
         *,
+        nodes: Nodes | None = None,
+        gpus: int = 1,
         limits: Limits | None = None,
         detailed: bool = False,
         compiled: bool | None = None,
@@ -88,8 +94,10 @@ class FastPool:
         Args:
             name: What the pods' names begin with.
             profile: What each replica is.
-            ready: How many serve from the start.
+            ready: How many serve from the start, as far as the nodes have room for them.
             cold_start: Returns the seconds that the next replica takes to start.
+            nodes: Where replicas lie; nobody else uses them.
+            gpus: GPUs of each replica; matters to the nodes alone.
             limits: What each request is judged by.
             detailed: Keep what became of every single request, for small worlds: 64 bytes each,
                 and slower.
@@ -100,19 +108,25 @@ class FastPool:
                 would not grow.
         """
         self.members: list[FastMember] = []
+        self.pending: deque[FastMember] = deque()
         self.past: list[FastMember] = []
-        self.most = ready
+        self.most = 0
         self._name = name
         self._profile = profile
         self._cold_start = cold_start
+        self._nodes = nodes
+        self._gpus = gpus
         self._count = 0
+        self._pending_seconds = 0.0
         self._steps_of_past = 0
         self._reached = 0.0
         self._free = [*range(FEW_REPLICAS)][::-1]
         self._engine = engine_of(compiled=can_compile() if compiled is None else compiled)
         self._world = first_world(profile, limits or Limits(), detailed=detailed)
+        self._minutes = MinuteLog()
         for _ in range(ready):
-            self._ask_for_one(0.0, 0.0)
+            self._ask_for_one(0.0)
+        self._allocate(0.0, lambda: 0.0)
         self._engine.seed_trees(self._world)
         self.advance(0.0)
 
@@ -123,15 +137,15 @@ class FastPool:
 
     @property
     def desired(self) -> int:
-        """Replicas asked for: those that start and those that are ready."""
-        return self.count(Phase.STARTING) + self.count(Phase.READY)
+        """Replicas asked for: those that are pending, those that start, those that are ready."""
+        return len(self.pending) + self.count(Phase.STARTING) + self.count(Phase.READY)
 
     def count(self, phase: Phase) -> int:
         """Return how many replicas are in a phase."""
         return sum(member.phase is phase for member in self.members)
 
     @property
-    def gateway(self) -> int:
+    def gateway_queue(self) -> int:
         """Requests that no replica has."""
         return int(self._pool["gateway"][0])
 
@@ -170,6 +184,10 @@ class FastPool:
         """Return how long replicas have held their GPUs by `now`, summed over all of them."""
         return sum(member.gpu_held_seconds(now) for member in (*self.past, *self.members))
 
+    def pending_seconds(self, now: float) -> float:
+        """Return how long replicas have waited for a node by `now`, summed over all of them."""
+        return self._pending_seconds + sum(now - member.asked for member in self.pending)
+
     def offer(self, arrivals: FloatArray, prompts: IntArray, outputs: IntArray) -> None:
         """Say what will arrive, after all that was offered before.
 
@@ -194,26 +212,38 @@ class FastPool:
         """
         if not math.isfinite(until):
             raise ValueError(f"time should pass until a finite moment, not {until}")
-        self._reached = max(self._reached, until)
-        while not self._engine.run(self._world, float(until)):
-            self._world = with_more_flights(self._world)
+        while (node_at := self._next_node()) <= until:
+            self._pass_time(math.nextafter(node_at, -math.inf))
+            self.use_nodes(node_at)
+        self._pass_time(until)
+        if self._nodes is not None:
+            self._nodes.advance(until)
         phases, running, waiting = (
             self._replicas[name] for name in ("phase", "running", "waiting")
         )
         for member in self._in(Phase.STARTING):
             if phases[member.row] == state.READY:
                 member.phase = Phase.READY
-        for member in self._in(Phase.DRAINING):
-            if not running[member.row] + waiting[member.row]:
-                ended = float(self._replicas["clock"][member.row])
-                self._release(member, max(ended, member.drained_from or 0.0))
+        ended = [
+            (max(float(self._replicas["clock"][m.row]), m.drained_from or 0.0), m.number, m)
+            for m in self._in(Phase.DRAINING)
+            if not running[m.row] + waiting[m.row]
+        ]
+        for at, _, member in sorted(ended):
+            self._release(member, at)
+
+    def use_nodes(self, now: float) -> None:
+        """Let pending replicas take what room there is; to be called when nodes have changed."""
+        if self._nodes is not None:
+            self._nodes.advance(now)
+            self._allocate(now, self._cold_start)
 
     def scale(self, replicas: int, now: float) -> None:
         """Set the number asked for; `advance(now)` has been called.
 
         Growing keeps draining replicas first, the oldest before the others, then starts new
-        ones. Shrinking cancels starting ones first, the youngest before the others, then drains
-        the least loaded, the youngest among equals.
+        ones. Shrinking cancels pending ones first, then starting ones, the youngest before the
+        others, then drains the least loaded, the youngest among equals.
         """
         if replicas == self.desired:
             return
@@ -222,14 +252,18 @@ class FastPool:
             if draining:
                 self._keep(min(draining, key=self._age))
             else:
-                self._ask_for_one(now, now + self._cold_start())
+                self._ask_for_one(now)
         for _ in range(self.desired - replicas):
+            if self.pending:
+                self._pending_seconds += now - self.pending.pop().asked
+                continue
             starting = self._in(Phase.STARTING)
             if starting:
                 self._release(starting[-1], now)
             else:
                 ready = self._in(Phase.READY)
                 self._drain(min(ready, key=lambda m: (self._load(m), -self._age(m))), now)
+        self._allocate(now, self._cold_start)
         starts = [member.ready_at for member in self._in(Phase.STARTING)]
         self._pool[0].next_ready = min(starts, default=math.inf)
         self._engine.seed_trees(self._world)
@@ -278,6 +312,11 @@ class FastPool:
             e2e=e2e,
         )
 
+    def minutes(self, now: float) -> ByMinute:
+        """Return how each minute went; `advance(now)` has been called, and nothing later."""
+        arrived, met = self._world.minutes.T
+        return self._minutes.until(now, arrived, met, self._world.durations)
+
     @property
     def _pool(self) -> Any:
         return self._world.pool
@@ -296,21 +335,53 @@ class FastPool:
     def _age(self, member: FastMember) -> int:
         return int(self._replicas[member.row].age)
 
-    def _ask_for_one(self, now: float, ready_at: float) -> None:
+    def _pass_time(self, until: float) -> None:
+        """Let time pass as far as it has not, and note how each minute went when it is over."""
+        self._reached = max(self._reached, until)
+        while until > (over := self._minutes.over):
+            # What a user has at the very end of a minute, the engine gave a little before.
+            self._run(math.nextafter(over - self._profile.overhead_seconds, 0.0))
+            self._minutes.note(self._world.durations)
+        self._run(until)
+
+    def _run(self, until: float) -> None:
+        while not self._engine.run(self._world, float(until)):
+            self._world = with_more_flights(self._world)
+
+    def _next_node(self) -> float:
+        """When the next node is ready that somebody waits for; infinite if there is none."""
+        return math.inf if self._nodes is None or not self.pending else self._nodes.next_ready
+
+    def _ask_for_one(self, now: float) -> None:
+        name = f"{self._name}-{self._count}"
+        member = FastMember(name, self._count, Phase.PENDING, math.inf, math.inf, asked=now)
+        self._count += 1
+        self.pending.append(member)
+
+    def _allocate(self, now: float, cold_start: Callable[[], float]) -> None:
+        """Begin the cold start of pending replicas, in order, as far as there is room."""
+        while self.pending:
+            member = self.pending[0]
+            if self._nodes is not None and not self._nodes.place(member.name, self._gpus):
+                return
+            self.pending.popleft()
+            self._pending_seconds += now - member.asked
+            member.phase, member.allocated = Phase.STARTING, now
+            member.ready_at = now + cold_start()
+            self.members.append(member)
+            self.most = max(self.most, len(self.members))
+            self._take_row(member)
+
+    def _take_row(self, member: FastMember) -> None:
         if not self._free:
             before = len(self._replicas)
             self._world = with_more_replicas(self._world)
+            self._engine.seed_trees(self._world)
             self._free = [*range(before, 2 * before)][::-1]
-        row, number = self._free.pop(), self._count
-        member = FastMember(
-            f"{self._name}-{number}", number, Phase.STARTING, now, ready_at, row=row
-        )
-        self._count += 1
-        self.members.append(member)
-        self.most = max(self.most, len(self.members))
-        one = self._replicas[row]
-        one.phase, one.number, one.ready_at = state.STARTING, number, ready_at
-        self._pool[0].next_ready = min(self._pool[0].next_ready, ready_at)
+        member.row = self._free.pop()
+        one, pool = self._replicas[member.row], self._pool[0]
+        one.phase, one.number, one.ready_at = state.STARTING, member.number, member.ready_at
+        pool.next_ready = min(pool.next_ready, member.ready_at)
 
     def _keep(self, member: FastMember) -> None:
         member.phase, member.drained_from = Phase.READY, None
@@ -333,3 +404,5 @@ class FastPool:
         self._world.counts[member.row] = 0
         self._free.append(member.row)
         member.row = state.NOBODY
+        if self._nodes is not None:
+            self._nodes.release(member.name, now)

@@ -1,5 +1,6 @@
 """The fast pool and the plain one: the same decisions, and the same times to a nanosecond."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -41,7 +42,7 @@ def number(seconds: float | None) -> float:
 def agree(fast: FastPool, plain: Reference, now: float) -> None:
     """Everything that can be asked of both has one answer."""
     assert fast.arrived == len(plain.requests)
-    assert fast.gateway == len(plain.gateway)
+    assert fast.gateway_queue == len(plain.gateway)
     assert (fast.waiting, fast.running) == (plain.waiting, plain.running)
     assert (fast.desired, fast.most) == (plain.desired, plain.most)
     assert [(m.name, m.phase, m.ready_at, m.allocated) for m in fast.members] == [
@@ -51,10 +52,20 @@ def agree(fast: FastPool, plain: Reference, now: float) -> None:
         m.name: close(m.released) for m in plain.past
     }
     assert fast.replica_seconds(now) == close(plain.replica_seconds(now))
+    nodes_agree(fast, plain, now)
     scrapes_agree(fast, plain, now)
     for request in plain.requests:
         requests_agree(fast, plain, request)
     tallies_agree(fast, plain, now)
+
+
+def nodes_agree(fast: FastPool, plain: Reference, now: float) -> None:
+    assert [m.name for m in fast.pending] == [m.name for m in plain.pending]
+    assert fast.pending_seconds(now) == close(plain.pending_seconds(now))
+    if fast._nodes is not None and plain._nodes is not None:
+        assert fast._nodes.status == plain._nodes.status
+        assert fast._nodes.places() == plain._nodes.places()
+        assert fast._nodes.gpu_seconds(now) == close(plain._nodes.gpu_seconds(now))
 
 
 def scrapes_agree(fast: FastPool, plain: Reference, now: float) -> None:
@@ -135,29 +146,70 @@ def worst_minute(requests: Sequence[Request], good: AbstractSet[int]) -> float:
     return min(met[minute] / count for minute, count in arrived.items())
 
 
+def minutes_agree(fast: FastPool, plain: Reference, now: float) -> None:
+    """Each minute's counts are the same, and its percentiles about the same."""
+    minutes = fast.minutes(now)
+    last = max(1, math.ceil(now / 60)) - 1
+    times: dict[str, list[list[float]]] = {
+        name: [[] for _ in range(last + 1)] for name in ("ttft", "itl", "e2e")
+    }
+    for request in plain.requests:
+        if request.first_token is not None:
+            came = min(last, int(request.first_token // 60))
+            times["ttft"][came].append(number(request.ttft_seconds))
+        if request.finished is not None:
+            ended = min(last, int(request.finished // 60))
+            times["e2e"][ended].append(number(request.e2e_seconds))
+            if request.itl_seconds is not None:
+                times["itl"][ended].append(request.itl_seconds)
+    for name, values in times.items():
+        p95 = [float(np.percentile(minute, 95)) if minute else math.nan for minute in values]
+        assert getattr(minutes, f"{name}_p95").tolist() == pytest.approx(
+            p95, rel=0.016, nan_ok=True
+        )
+    arrived = np.bincount([int(request.arrival // 60) for request in plain.requests])
+    assert minutes.arrived[: len(arrived)].tolist() == arrived.tolist()
+    assert minutes.arrived.sum() == len(plain.requests)
+    assert minutes.met.sum() == fast.tally(now).met
+    assert (minutes.met <= minutes.arrived).all()
+
+
 LIMITS = Limits(ttft=0.1713, itl=0.0217, e2e=0.4519)
+
+
+def rescale_nodes(pool: FastPool | Reference, nodes: int, now: float) -> None:
+    """As `SimulatedCluster.act` does."""
+    if pool._nodes is not None:
+        pool._nodes.scale(nodes, now)
+        pool.use_nodes(now)
+        pool.advance(now)
 
 
 def play(world: SmallWorld, *, compiled: bool, every: float = 0.1371) -> FastPool:
     """Play a world to its end in both, comparing them as it goes."""
     fast, plain = world.fast(compiled=compiled, limits=LIMITS), world.reference()
-    end = max([world.trace.seconds, *(at for at, _ in world.scales)])
-    looks = np.arange(1, int(end / every) + 2) * every
-    moments = sorted([*((at, None) for at in looks.tolist()), *world.scales], key=lambda m: m[0])
-    for at, replicas in moments:
+    moved = [*world.scales, *(world.room.scales if world.room else ())]
+    end = max([world.trace.seconds, *(at for at, _ in moved)])
+    looks = [(at, None, None) for at in (np.arange(1, int(end / every) + 2) * every).tolist()]
+    scales = [(at, replicas, None) for at, replicas in world.scales]
+    nodes = [(at, None, size) for at, size in (world.room.scales if world.room else ())]
+    for at, replicas, size in sorted([*looks, *scales, *nodes], key=lambda moment: moment[0]):
         fast.advance(at)
         plain.pass_time(at)
-        if replicas is not None:
-            fast.scale(replicas, at)
-            plain.rescale(replicas, at)
+        for pool in (fast, plain):
+            if replicas is not None:
+                pool.scale(replicas, at)
+            if size is not None:
+                rescale_nodes(pool, size, at)
         agree(fast, plain, at)
-    last = moments[-1][0]
-    fast.scale(2, last)
-    plain.rescale(2, last)
-    later = last + 1000.0
+    for pool in (fast, plain):
+        rescale_nodes(pool, 6, at)
+        pool.scale(2, at)
+    later = at + 1000.0
     fast.advance(later)
     plain.pass_time(later)
     agree(fast, plain, later)
+    minutes_agree(fast, plain, later)
     assert fast.steps == plain.steps
     assert fast.tally(later).unfinished == 0
     return fast

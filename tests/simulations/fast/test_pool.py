@@ -33,7 +33,7 @@ def test_every_request_waits_runs_or_has_ended(world: SmallWorld) -> None:
             pool.scale(scales[now], now)
         tally, flights = pool.tally(now), pool._world.flights
         held = int((np.asarray(flights)["index"] != state.NOBODY).sum())
-        assert tally.unfinished == pool.gateway + pool.waiting + pool.running == held
+        assert tally.unfinished == pool.gateway_queue + pool.waiting + pool.running == held
         assert tally.requests + pool.to_come == len(world.trace)
         assert (pool.seen(now).kv_usage <= 1).all()
         assert free_flights(pool) == len(flights) - held
@@ -68,7 +68,7 @@ def test_a_draining_replica_that_is_kept_serves_the_gateway_at_once() -> None:
     pool.advance(0.05)
     pool.scale(0, 0.05)
     pool.advance(0.2)
-    assert pool.gateway == 1
+    assert pool.gateway_queue == 1
 
     pool.scale(1, 0.2)
     pool.advance(10.0)
@@ -125,6 +125,26 @@ def test_says_so_when_requests_in_flight_cannot_be_numbered(
 
     with pytest.raises(MemoryError, match="more than 1,024 requests are in flight"):
         pool.advance(1.0)
+
+
+def test_what_comes_at_the_very_end_of_a_minute_belongs_to_the_next_one() -> None:
+    """The engine gives the only token at 59.96 s, and the user has it at 60 s."""
+    pool = a_world((59.95, 1, 1), step_seconds=0.01, overhead_seconds=0.04).fast(compiled=False)
+
+    pool.advance(61.0)
+
+    minutes = pool.minutes(61.0)
+    assert minutes.arrived.tolist() == [1, 0]
+    assert minutes.met.tolist() == [1, 0]
+    assert np.isnan(minutes.ttft_p95).tolist() == [True, False]
+
+
+def test_what_arrives_at_the_very_end_belongs_to_the_last_minute() -> None:
+    pool = a_world((60.0, 1, 1)).fast(compiled=False)
+
+    pool.advance(60.0)
+
+    assert pool.minutes(60.0).arrived.tolist() == [1]
 
 
 def test_nothing_has_arrived_and_nothing_is_wrong() -> None:

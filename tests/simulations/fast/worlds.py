@@ -1,9 +1,10 @@
 """Small worlds, and the plain reference driven through them: what the fast pool must agree with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 from simulations.fast.compile import can_compile
 from simulations.fast.pool import FastPool
 from simulations.fast.tally import Limits
+from simulations.nodes import Nodes
 from simulations.pool import Phase, ReplicaPool
 from simulations.profiles import Profile
 from simulations.replica import Replica
 from simulations.request import Request
 from simulations.trace import Trace
-from tests.simulations.builders import a_profile, a_trace
+from tests.simulations.builders import a_pool, a_profile, a_trace
 
 BOTH = pytest.mark.parametrize(
     "compiled",
@@ -34,6 +36,26 @@ BOTH = pytest.mark.parametrize(
 
 
 @dataclass(frozen=True)
+class Room:
+    """Nodes, each with four GPUs.
+
+    Attributes:
+        ready: How many at the start.
+        gpus: Of each replica.
+        scales: (seconds, nodes): the nodes are scaled at these times, rising.
+        provisioning: Seconds that each takes, in turn; the last is repeated.
+    """
+
+    ready: int
+    gpus: int
+    scales: Sequence[tuple[float, int]]
+    provisioning: Sequence[float]
+
+    def nodes(self) -> Nodes:
+        return Nodes(a_pool(gpus=4), self.ready, in_turn(self.provisioning))
+
+
+@dataclass(frozen=True)
 class SmallWorld:
     """Everything that decides what happens.
 
@@ -43,6 +65,7 @@ class SmallWorld:
         ready: Replicas at the start.
         scales: (seconds, replicas): the pool is scaled at these times, rising.
         cold_starts: Seconds, in turn; the last is repeated.
+        room: The nodes; None where there is always room.
     """
 
     profile: Profile
@@ -50,6 +73,7 @@ class SmallWorld:
     ready: int
     scales: Sequence[tuple[float, int]]
     cold_starts: Sequence[float]
+    room: Room | None = None
 
     def fast(
         self,
@@ -63,7 +87,8 @@ class SmallWorld:
             "chat",
             self.profile,
             self.ready,
-            partial(next, self._cold()),
+            in_turn(self.cold_starts),
+            **self.nodes(),
             limits=limits,
             detailed=detailed,
             compiled=compiled,
@@ -76,8 +101,12 @@ class SmallWorld:
     def reference(self) -> "Reference":
         return Reference(self)
 
-    def _cold(self) -> "chain[float]":
-        return chain(self.cold_starts[:-1], repeat(self.cold_starts[-1]))
+    def nodes(self) -> dict[str, Any]:
+        return {} if self.room is None else {"nodes": self.room.nodes(), "gpus": self.room.gpus}
+
+
+def in_turn(numbers: Sequence[float]) -> Callable[[], float]:
+    return partial(next, chain(numbers[:-1], repeat(numbers[-1])))
 
 
 class Reference(ReplicaPool):
@@ -85,7 +114,9 @@ class Reference(ReplicaPool):
 
     def __init__(self, world: SmallWorld) -> None:
         self.served_by: dict[int, int] = {}
-        super().__init__("chat", world.profile, world.ready, partial(next, world._cold()))
+        super().__init__(
+            "chat", world.profile, world.ready, in_turn(world.cold_starts), **world.nodes()
+        )
         trace = world.trace
         rows = zip(trace.arrivals, trace.prompt_tokens, trace.output_tokens, strict=True)
         self.to_come = [
@@ -102,11 +133,20 @@ class Reference(ReplicaPool):
             self.arrive(request, request.arrival)
         self.advance(until)
 
-    def rescale(self, replicas: int, now: float) -> None:
-        self.scale(replicas, now)
+    def scale(self, replicas: int, now: float) -> None:
+        super().scale(replicas, now)
         # A draining replica that is kept serves the gateway's queue at once.
         while self.gateway and self._ready:
             self._route(self.gateway.popleft(), now)
+
+    def _compute(self, until: float) -> None:
+        # Drained replicas give their GPUs back in the order of their ends: a node goes with the
+        # last of them.
+        for _, engine in self._draining:
+            engine.advance(until)
+        self._draining.sort(key=lambda pair: (pair[1].clock, pair[0].number))
+        super()._compute(until)
+        self._draining.sort(key=lambda pair: (pair[0].ready_at, pair[0].number))
 
     def _route(self, request: Request, now: float) -> None:
         super()._route(request, now)
@@ -165,6 +205,13 @@ traces = st.one_of(crowds(), handwritten).map(
 scalings = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 5)), max_size=8, unique_by=lambda scale: scale[0]
 ).map(lambda scales: sorted((tick * 0.0117, replicas) for tick, replicas in scales))
+rooms = st.builds(
+    Room,
+    ready=st.integers(0, 3),
+    gpus=st.integers(1, 6),
+    scales=scalings,
+    provisioning=st.lists(st.sampled_from([0.0, 0.0213, 0.1117]), min_size=1, max_size=4),
+)
 small_worlds = st.builds(
     SmallWorld,
     profile=laws,
@@ -172,6 +219,7 @@ small_worlds = st.builds(
     ready=st.integers(0, 4),
     scales=scalings,
     cold_starts=st.lists(st.sampled_from([0.0, 0.0313, 0.0777, 0.5]), min_size=1, max_size=4),
+    room=st.none() | rooms,
 )
 
 
