@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli import check, demo, explain, init, policies, replay, schema, verify, version
+from autoscaler.cli import (
+    check,
+    compare,
+    demo,
+    explain,
+    init,
+    policies,
+    replay,
+    schema,
+    verify,
+    version,
+)
 from autoscaler.cli.words import say
 from autoscaler.core.errors import AutoscalerError, ConfigError, TraceError
 
@@ -47,6 +58,7 @@ app.command("check")(check.check)
 app.command("policies")(policies.policies)
 app.command("schema")(schema.schema)
 app.command("replay")(replay.replay)
+app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
 app.command("verify")(verify.verify)

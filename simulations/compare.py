@@ -1,0 +1,204 @@
+"""Compare: many policy files on one trace, beside standing still and beside knowing the future."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from autoscaler.controller import Controller
+from autoscaler.core.ports import Journal
+from autoscaler.core.spec import Actuation, Bounds, Slo
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.journal import JournalFile
+from autoscaler.plugins import load_combiner
+from simulations.baselines import Constants, constants
+from simulations.clairvoyant import Clairvoyant, clairvoyant
+from simulations.cluster import SimulatedCluster
+from simulations.decisions import Decided, Recorder
+from simulations.parallel import OnProgress, carry_out_all
+from simulations.run import OnShare, RunResult, Settings, run
+from simulations.runs import Candidate, Comparison, Facts, Kind, Run
+from simulations.trace import Trace
+
+PEAK: Final = "static-peak"
+BEST: Final = "static-best"
+CLAIRVOYANT: Final = "clairvoyant"
+STATIC: Final = "static"
+"""What the search for both constant numbers is called while it goes on."""
+RESERVED: Final = frozenset({PEAK, BEST, CLAIRVOYANT, STATIC})
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """A policy file's run."""
+
+    result: RunResult
+    decided: Decided
+
+
+_Found = Constants | Clairvoyant | _Policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """All that a process must know."""
+
+    trace: Trace
+    candidates: tuple[Candidate, ...]
+    terms: ScaledWorkload
+    settings: Settings
+    journals: Path | None
+
+    def carry_out(self, task: str, on_share: OnShare) -> _Found:
+        """Search, or run the candidate of this name."""
+        if task == STATIC:
+            return constants(self.trace, self.terms, self.settings, on_share)
+        if task == CLAIRVOYANT:
+            return clairvoyant(self.trace, self.terms, self.settings, on_share)
+        (candidate,) = (one for one in self.candidates if one.name == task)
+        with _journal(self.journals, candidate) as journal:
+            result, decided = run_policy(
+                self.trace, candidate.workload, self.settings, journal=journal, on_share=on_share
+            )
+        on_share(1.0)
+        return _Policy(result, decided)
+
+
+def compare(
+    trace: Trace,
+    candidates: Sequence[Candidate],
+    settings: Settings | None = None,
+    *,
+    jobs: int = 1,
+    journals: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Comparison:
+    """Run every candidate on a trace, and what they are measured against.
+
+    Equal arguments give equal results, whatever `jobs` is.
+
+    Args:
+        trace: What arrives.
+        candidates: Policy files that share limits and replicas (`spec.slo`, `spec.replica`).
+        settings: What holds for every run.
+        jobs: How many processes work at a time; with 1, this one alone.
+        journals: A folder for a journal of each candidate.
+        on_progress: Told how far each part is.
+
+    Raises:
+        ConfigError: A candidate names no known profile, or a signal measures nothing that the
+            simulator knows.
+        ValueError: There is no candidate, two share a name, or they do not share their terms.
+    """
+    settings = settings or Settings()
+    job = _Job(trace, tuple(candidates), _terms(candidates), settings, journals)
+    # The longest searches first, so that nobody waits for them in the end.
+    tasks = [CLAIRVOYANT, STATIC, *(candidate.name for candidate in candidates)]
+    found = carry_out_all(job, tasks, jobs, on_progress)
+    constant, plan = found[STATIC], found[CLAIRVOYANT]
+    if not (isinstance(constant, Constants) and isinstance(plan, Clairvoyant)):
+        raise AssertionError("each search returns its own kind")  # for the type checker
+    reference = _cheaper(plan.result, constant.best, job.terms.spec.slo)
+    runs = [_policy_run(one, found[one.name], reference, settings.seed) for one in candidates]
+    for name, result, why in (
+        (PEAK, constant.peak, "the fewest that carry the busiest minute"),
+        (BEST, constant.best, "the fewest that keep the objective over the whole trace"),
+    ):
+        note = f"always {result.initial} replicas, {why}"
+        runs.append(Run(name, Kind.BASELINE, note, result, reference, Decided(), settings.seed))
+    note = "knows the future and obeys cold starts; a strong reference, not a proven optimum"
+    runs.append(
+        Run(CLAIRVOYANT, Kind.REFERENCE, note, reference, reference, Decided(), settings.seed)
+    )
+    return Comparison(Facts.of(trace), job.terms, settings, tuple(runs))
+
+
+def unshared(one: ScaledWorkload, other: ScaledWorkload) -> Iterator[tuple[str, object, object]]:
+    """Yield the fields that two policy files must share to be compared and do not; both values."""
+    for part in ("slo", "replica"):
+        mine, yours = getattr(one.spec, part), getattr(other.spec, part)
+        for name, info in type(mine).model_fields.items():
+            if name != "node_pool" and getattr(mine, name) != getattr(yours, name):
+                yield f"spec.{part}.{info.alias}", getattr(mine, name), getattr(yours, name)
+
+
+def run_policy(
+    trace: Trace,
+    workload: ScaledWorkload,
+    settings: Settings,
+    *,
+    journal: Journal | None = None,
+    on_share: OnShare | None = None,
+) -> tuple[RunResult, Decided]:
+    """Run one policy file under the controller, as a replay does."""
+    acting = workload.with_actuation(Actuation.SCALE)
+    recorder = Recorder(acting.key, settings.start, journal)
+    result = run(trace, acting, settings, _Controlled(acting, recorder), on_share=on_share)
+    return result, recorder.decided()
+
+
+@dataclass(slots=True, eq=False)
+class _Controlled:
+    """The controller's hand: what decides live."""
+
+    workload: ScaledWorkload
+    journal: Journal
+    _controller: Controller | None = field(default=None)
+
+    def act(self, cluster: SimulatedCluster, now: float) -> None:
+        if self._controller is None:
+            fleet = _fleet(self.workload)
+            self._controller = Controller(
+                fleet, observer=cluster, actuator=cluster, journal=self.journal
+            )
+        self._controller.run_once(now)
+
+
+def _fleet(workload: ScaledWorkload) -> FleetSpec:
+    combine = workload.spec.combine
+    return FleetSpec((workload,), {combine: load_combiner(combine)})
+
+
+def _terms(candidates: Sequence[Candidate]) -> ScaledWorkload:
+    """Return the first workload with the widest bounds of all."""
+    if not candidates:
+        raise ValueError("there is no policy file to compare")
+    names = [candidate.name for candidate in candidates]
+    if len(set(names)) < len(names) or RESERVED & set(names):
+        raise ValueError(f"names should differ, also from {', '.join(sorted(RESERVED))}: {names}")
+    first = candidates[0].workload
+    for other in candidates[1:]:
+        for field_name, mine, yours in unshared(first, other.workload):
+            raise ValueError(
+                f"{names[0]} and {other.name} differ in {field_name}: {mine} and {yours}"
+            )
+    bounds = [candidate.workload.spec.replicas for candidate in candidates]
+    widest = Bounds(min=min(one.min for one in bounds), max=max(one.max for one in bounds))
+    return first.model_copy(update={"spec": first.spec.model_copy(update={"replicas": widest})})
+
+
+@contextmanager
+def _journal(folder: Path | None, candidate: Candidate) -> Iterator[Journal | None]:
+    """Open a journal of its own for a candidate, if a folder was named."""
+    if folder is None:
+        yield None
+        return
+    acting = candidate.workload.with_actuation(Actuation.SCALE)
+    with JournalFile(folder / f"{candidate.name}.jsonl", _fleet(acting)) as journal:
+        yield journal
+
+
+def _policy_run(candidate: Candidate, found: _Found, reference: RunResult, seed: int) -> Run:
+    if not isinstance(found, _Policy):
+        raise AssertionError("a policy's task returns its run")  # for the type checker
+    note = " + ".join(policy.label for policy in candidate.workload.spec.policies)
+    return Run(candidate.name, Kind.POLICY, note, found.result, reference, found.decided, seed)
+
+
+def _cheaper(plan: RunResult, constant: RunResult, slo: Slo) -> RunResult:
+    """Return the better plan: a constant number of replicas is a plan as well."""
+    keeps = [one for one in (plan, constant) if one.score.attainment >= slo.attainment]
+    if keeps:
+        return min(keeps, key=lambda one: one.score.gpu_hours)
+    return max((plan, constant), key=lambda one: one.score.attainment)

@@ -1,0 +1,253 @@
+"""One run: a trace through simulated replicas under a hand, with all that a report shows."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+
+from autoscaler.core.decision import Action
+from autoscaler.core.observation import FloatArray
+from autoscaler.core.spec import Slo
+from autoscaler.core.workload import ScaledWorkload
+from simulations.cluster import Moment, SimulatedCluster
+from simulations.minutes import Minutes
+from simulations.replay import START
+from simulations.score import Score, score
+from simulations.trace import IntArray, Trace
+
+OnShare = Callable[[float], None]
+"""Told how far something is, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for every run that is compared.
+
+    Attributes:
+        start: When the trace begins, Unix seconds.
+        interval_seconds: Time between control cycles, and between changes of a schedule.
+        scrape_seconds: Time between scrapes.
+        replicas: How many are ready at the start of a policy's run; `spec.replicas.min`, but at
+            least 1, if absent.
+        cold_start_spread: Standard deviation of the logarithm of the cold start.
+        seed: Draws the cold starts.
+        drain_seconds: Longest time after the last arrival.
+    """
+
+    start: float = START
+    interval_seconds: float = 15.0
+    scrape_seconds: float = 15.0
+    replicas: int | None = None
+    cold_start_spread: float = 0.0
+    seed: int = 0
+    drain_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated.
+
+        Raises:
+            ValueError: An interval is not above 0, or a spread or drain time is negative.
+        """
+        if not (self.interval_seconds > 0 and self.scrape_seconds > 0):
+            raise ValueError("interval_seconds and scrape_seconds should be above 0")
+        if self.cold_start_spread < 0 or self.drain_seconds < 0:
+            raise ValueError("cold_start_spread and drain_seconds should be at least 0")
+
+
+class Hand(Protocol):
+    """Whoever changes the number of replicas."""
+
+    def act(self, cluster: SimulatedCluster, now: float) -> None:
+        """Look and act; `now` is in Unix seconds, and the cluster has advanced to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """Numbers of replicas by time, decided beforehand: an open loop.
+
+    Attributes:
+        times: When each number is set, seconds since the start, rising; shape (n,).
+        counts: What is set; shape (n,).
+        initial: Replicas that are ready at the start.
+    """
+
+    times: FloatArray
+    counts: IntArray
+    initial: int
+
+    @classmethod
+    def constant(cls, replicas: int) -> "Schedule":
+        """Return the schedule that never changes."""
+        return cls(np.zeros(0), np.zeros(0, dtype=np.int64), replicas)
+
+    def at(self, seconds: float) -> int:
+        """Return the number that holds at a time."""
+        index = int(np.searchsorted(self.times, seconds, side="right")) - 1
+        return self.initial if index < 0 else int(self.counts[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """The hand that follows a schedule, and never looks."""
+
+    schedule: Schedule
+    start: float
+
+    def act(self, cluster: SimulatedCluster, now: float) -> None:
+        before, after = cluster.pool.desired, self.schedule.at(now - self.start)
+        if before != after:
+            cluster.act(Action(cluster.workload.key, before, after), now)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """The cluster at every control cycle; all arrays have shape (n,).
+
+    Attributes:
+        seconds: Since the start.
+        desired: Replicas asked for.
+        ready: Replicas that serve.
+        starting: Replicas asked for that do not serve yet.
+        draining: Replicas that only finish what they have.
+        queued: Requests that wait, at the gateway or in a replica.
+        running: Requests in a batch.
+    """
+
+    seconds: FloatArray
+    desired: IntArray
+    ready: IntArray
+    starting: IntArray
+    draining: IntArray
+    queued: IntArray
+    running: IntArray
+
+    @classmethod
+    def of(cls, moments: Sequence[Moment]) -> "Timeline":
+        """Return moments as columns."""
+        return cls(
+            np.array([moment.seconds for moment in moments]),
+            *(
+                np.array([getattr(moment, name) for moment in moments], dtype=np.int64)
+                for name in _COLUMNS
+            ),
+        )
+
+
+_COLUMNS: Final = ("desired", "ready", "starting", "draining", "queued", "running")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        score: How it went.
+        minutes: The same, minute by minute.
+        timeline: The cluster before each cycle's actions, and at the end.
+        changes: Changes of the number of replicas: seconds since the start, before, after.
+        initial: Replicas that were ready at the start.
+    """
+
+    score: Score
+    minutes: Minutes
+    timeline: Timeline
+    changes: tuple[tuple[float, int, int], ...] = field(default=())
+    initial: int = 1
+
+    def schedule(self) -> Schedule:
+        """Return the schedule that would have done the same."""
+        return Schedule(
+            np.array([seconds for seconds, _, _ in self.changes]),
+            np.array([after for _, _, after in self.changes], dtype=np.int64),
+            self.initial,
+        )
+
+
+def run(
+    trace: Trace,
+    workload: ScaledWorkload,
+    settings: Settings,
+    hand: Hand,
+    *,
+    replicas: int | None = None,
+    on_share: OnShare | None = None,
+) -> RunResult:
+    """Run a trace under a hand, as `replay` does under a controller.
+
+    Args:
+        trace: What arrives.
+        workload: The policy file: profile, bounds, limits, signals.
+        settings: What holds for every run.
+        hand: Looks and acts every `interval_seconds`, first that long after the start.
+        replicas: How many are ready at the start; as the settings say, if absent.
+        on_share: Told how far the run is, before each cycle.
+
+    Raises:
+        ConfigError: The policy file names no known profile, or a signal measures nothing that the
+            simulator knows.
+    """
+    spec = workload.spec
+    initial = settings.replicas if replicas is None else replicas
+    initial = max(1, spec.replicas.min) if initial is None else initial
+    cluster = SimulatedCluster(
+        trace,
+        workload,
+        start=settings.start,
+        scrape_seconds=settings.scrape_seconds,
+        replicas=initial,
+        cold_start=cold_starts(spec.replica.cold_start_seconds, settings),
+    )
+    latest = trace.seconds + settings.drain_seconds
+    moments: list[Moment] = []
+    while True:
+        seconds = min((len(moments) + 1) * settings.interval_seconds, latest)
+        now = settings.start + seconds
+        cluster.advance(now)
+        moments.append(cluster.moment())
+        if on_share is not None:
+            on_share(min(1.0, seconds / trace.seconds) if trace.seconds else 1.0)
+        if seconds >= latest or cluster.served:
+            break
+        hand.act(cluster, now)
+    return RunResult(
+        score=score(cluster),
+        minutes=minutes_of(cluster, spec.slo),
+        timeline=Timeline.of(moments),
+        changes=tuple(cluster.changes),
+        initial=initial,
+    )
+
+
+def follow(
+    trace: Trace,
+    workload: ScaledWorkload,
+    settings: Settings,
+    schedule: Schedule,
+    on_share: OnShare | None = None,
+) -> RunResult:
+    """Run a trace under a schedule."""
+    return run(
+        trace,
+        workload,
+        settings,
+        Follower(schedule, settings.start),
+        replicas=schedule.initial,
+        on_share=on_share,
+    )
+
+
+def minutes_of(cluster: SimulatedCluster, slo: Slo) -> Minutes:
+    """Return what happened in each minute of a cluster so far."""
+    return Minutes.of(cluster.requests, slo, cluster.seconds)
+
+
+def cold_starts(median: float, settings: Settings) -> Callable[[], float]:
+    """Return what says how long the next replica takes to start."""
+    spread = settings.cold_start_spread
+    if not spread:
+        return lambda: median
+    rng = np.random.default_rng(settings.seed)
+    return lambda: median * math.exp(spread * float(rng.standard_normal()))
