@@ -14,6 +14,6 @@ def test_prints_a_row_for_every_load_and_size(capsys: pytest.CaptureFixture[str]
     assert [(name, replicas) for name, replicas, *_ in rows] == [
         (name, replicas) for name in ("conversation", "code") for replicas in ("1", "16", "128")
     ]
-    assert all(int(rate.replace(",", "")) > 0 for row in rows for rate in row[3:6])
+    assert all(int(rate.replace(",", "")) > 0 for row in rows for rate in row[3:7])
     assert lines[-2].startswith("a day of 900 conversations")
     assert lines[-1].startswith("peak memory")
