@@ -75,7 +75,7 @@ class JournalFile:
 
 def header(fleet: FleetSpec) -> dict[str, Any]:
     """Return the first line of a journal: the policy files that decided."""
-    return {
+    document: dict[str, Any] = {
         "kind": "header",
         "version": VERSION,
         "workloads": [
@@ -83,6 +83,11 @@ def header(fleet: FleetSpec) -> dict[str, Any]:
             for workload in fleet.workloads
         ],
     }
+    if fleet.pools:
+        document["pools"] = [
+            pool.model_dump(mode="json", by_alias=True, exclude_none=True) for pool in fleet.pools
+        ]
+    return document
 
 
 def encode(cycle: Cycle, written: SeriesByKey) -> dict[str, Any]:

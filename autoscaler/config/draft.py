@@ -1,6 +1,7 @@
-"""A document of a policy file against its models: every problem with its line, or a workload."""
+"""A document of a policy file against its models: every problem with its line, or the whole."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,13 +14,17 @@ from autoscaler.config.nodes import List, Node, Scalar, find, get, plain, shown
 from autoscaler.config.nodes import Mapping as MappingNode
 from autoscaler.config.problems import Problem, did_you_mean, listed
 from autoscaler.core.errors import ConfigError
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.policy import Policy
 from autoscaler.core.spec import DNS_LABEL
-from autoscaler.core.workload import ScaledWorkload, WorkloadSpec
+from autoscaler.core.workload import API_VERSION, ScaledWorkload, WorkloadSpec
 from autoscaler.plugins import policy_types
 
 _MOST_TRANSLATED: Final = 500
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")  # one of an enumeration, as Python writes it
 POLICIES: Final = ("spec", "policies")
+WORKLOAD: Final = "ScaledWorkload"
+NODE_POOL: Final = "NodePool"
 
 
 class _Shape(WorkloadSpec):
@@ -41,14 +46,18 @@ class Draft:
     Attributes:
         file: The file that it stands in.
         root: All that it says.
+        kind: What it says that it is.
         policies: The policies that are in order, by their place in the list.
-        workload: The whole; None where there is a problem.
+        workload: The whole of a workload; None where there is a problem.
+        pool: The whole of a node pool; None where there is a problem.
     """
 
     file: str
     root: MappingNode
+    kind: str = WORKLOAD
     policies: dict[int, Policy] = field(default_factory=dict)
     workload: ScaledWorkload | None = None
+    pool: NodePool | None = None
 
     def problem(self, loc: Sequence[str | int], text: str) -> Problem:
         """Return a problem at the deepest node on the way `loc`."""
@@ -78,6 +87,12 @@ def read_draft(
     if foreign is not None:
         problems.append(foreign)
         return None
+    if _says(root, "kind") == NODE_POOL:
+        draft.kind = NODE_POOL
+        pool, found = _validated(draft, NodePool, root, ())
+        problems.extend(found)
+        draft.pool = pool if isinstance(pool, NodePool) and not found else None
+        return draft
     before = len(problems)
     problems.extend(_policies(draft, installed))
     document, found = _validated(draft, _Document, root, ())
@@ -89,15 +104,18 @@ def read_draft(
 
 def _foreign(draft: Draft) -> Problem | None:
     """Say that the document is another kind of object, and nothing else of it."""
-    for name in ("apiVersion", "kind"):
-        node, rule = get(draft.root, name), ScaledWorkload.model_fields[_snake(name)].default
-        if isinstance(node, Scalar) and not node.bad and node.value != rule:
-            return draft.problem((name,), f"input should be '{rule}', not {shown(node)}")
+    for name, allowed in (("apiVersion", (API_VERSION,)), ("kind", (WORKLOAD, NODE_POOL))):
+        node = get(draft.root, name)
+        if isinstance(node, Scalar) and not node.bad and node.value not in allowed:
+            rule = " or ".join(f"'{one}'" for one in allowed)
+            hint = did_you_mean(str(node.value), allowed)
+            return draft.problem((name,), f"input should be {rule}, not {shown(node)}{hint}")
     return None
 
 
-def _snake(name: str) -> str:
-    return {"apiVersion": "api_version"}.get(name, name)
+def _says(root: MappingNode, name: str) -> object:
+    node = get(root, name)
+    return node.value if isinstance(node, Scalar) and not node.bad else None
 
 
 def _policies(draft: Draft, installed: Installed) -> Iterator[Problem]:
@@ -217,7 +235,7 @@ def _rule(detail: Any, node: Node) -> str:
     }
     if kind == "too_short" and isinstance(node, List):
         return f"=should have at least {context.get('min_length')} entry"
-    return named.get(kind) or detail["msg"][:1].lower() + detail["msg"][1:]
+    return named.get(kind) or _MEMBER.sub(r"\1", detail["msg"][:1].lower() + detail["msg"][1:])
 
 
 def _alternatives(rules: Sequence[str], node: Node) -> str:

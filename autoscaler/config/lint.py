@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from autoscaler.config.draft import POLICIES, Draft
+from autoscaler.config.draft import NODE_POOL, POLICIES, Draft
 from autoscaler.config.installed import Installed
 from autoscaler.config.nodes import List, Mapping, Path, Scalar, get, leaves
 from autoscaler.config.problems import Problem, did_you_mean, listed
@@ -26,6 +26,8 @@ _LATENCY_LIMITS: Final = {
 
 def errors_in(draft: Draft, installed: Installed) -> Iterator[Problem]:
     """Yield what is wrong between the fields of one document, whole or not."""
+    if draft.kind == NODE_POOL:
+        return
     yield from _combiner(draft, installed)
     yield from _labels(draft)
     yield from _queries(draft)
@@ -47,18 +49,26 @@ def warnings_in(draft: Draft) -> Iterator[Problem]:
 
 
 def errors_among(drafts: Iterable[Draft]) -> Iterator[Problem]:
-    """Yield workloads that share a name or a target with an earlier one."""
+    """Yield workloads and pools that share a name, or a target, with an earlier one."""
     keys: dict[tuple[str, str], Problem] = {}
     targets: dict[tuple[str, ...], tuple[Problem, str]] = {}
+    pools: dict[str, Problem] = {}
     for draft in drafts:
-        namespace = _text(draft, "metadata", "namespace") or "default"
         name = _text(draft, "metadata", "name")
+        if draft.kind == NODE_POOL:
+            if name and name in pools:
+                text = f"node pool {name} is defined twice; first in {pools[name].place}"
+                yield draft.problem(("metadata", "name"), text)
+            elif name:
+                pools[name] = draft.problem(("metadata", "name"), "")
+            continue
+        namespace = _text(draft, "metadata", "namespace") or "default"
         target = _text(draft, "spec", "target", "name")
         if name:
             key = (namespace, name)
             here = draft.problem(("metadata", "name"), "")
             if key in keys:
-                text = f"workload {namespace}/{name} is defined twice; first in {_place(keys[key])}"
+                text = f"workload {namespace}/{name} is defined twice; first in {keys[key].place}"
                 yield draft.problem(("metadata", "name"), text)
                 continue
             keys[key] = here
@@ -71,15 +81,11 @@ def errors_among(drafts: Iterable[Draft]) -> Iterator[Problem]:
                 first, owner = targets[object_]
                 text = (
                     f"{kind} {namespace}/{target} is already the target of {owner} "
-                    f"({_place(first)}): two workloads would undo each other"
+                    f"({first.place}): two workloads would undo each other"
                 )
                 yield draft.problem(("spec", "target"), text)
             else:
                 targets[object_] = (here, f"{namespace}/{name}")
-
-
-def _place(problem: Problem) -> str:
-    return f"{problem.file}:{problem.mark.line}" if problem.mark else problem.file
 
 
 def _text(draft: Draft, *path: str) -> str | None:

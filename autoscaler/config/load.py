@@ -11,6 +11,7 @@ from autoscaler.config.files import policy_files, read_text
 from autoscaler.config.installed import Installed
 from autoscaler.config.json_source import read_json
 from autoscaler.config.lint import errors_among, errors_in, warnings_in
+from autoscaler.config.node_pools import pool_warnings
 from autoscaler.config.nodes import Mapping, find
 from autoscaler.config.problems import Problem, in_file_order
 from autoscaler.config.yaml_source import UnreadableError, read_yaml
@@ -20,7 +21,7 @@ from autoscaler.core.workload import FleetSpec
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a workload was read from.
+    """Where a workload or a node pool was read from.
 
     Attributes:
         file: The file, as it was named.
@@ -49,8 +50,9 @@ class LoadedFleet:
     """A fleet with what is known of its files.
 
     Attributes:
-        fleet: The workloads, in file order.
-        sources: Where each was read from, by workload key.
+        fleet: The workloads and the node pools, in file order.
+        sources: Where each was read from, by the key of the workload or the name of the pool; a
+            workload's key has a / in it.
         warnings: What is allowed and probably not meant; one line each, in file order.
     """
 
@@ -60,7 +62,7 @@ class LoadedFleet:
 
 
 def load_fleet(paths: Sequence[Path]) -> FleetSpec:
-    """Return the workloads of policy files and folders; see `read_fleet`.
+    """Return the workloads and node pools of policy files and folders; see `read_fleet`.
 
     Raises:
         ConfigError: Something is wrong in the files; every problem is told.
@@ -69,7 +71,7 @@ def load_fleet(paths: Sequence[Path]) -> FleetSpec:
 
 
 def read_fleet(paths: Sequence[Path]) -> LoadedFleet:
-    """Return the workloads of policy files and folders, and where each was read from.
+    """Return the workloads and node pools of policy files and folders, with their places.
 
     A file may hold several YAML documents. A folder stands for its own *.yaml, *.yml and *.json
     files by name, without folders inside it.
@@ -92,16 +94,18 @@ def read_fleet(paths: Sequence[Path]) -> LoadedFleet:
         raise ConfigError(*in_file_order(problems, order))
     if not drafts:
         raise ConfigError("no policy file was named")
-    found = [(draft, draft.workload) for draft in drafts if draft.workload is not None]
-    combiners = {w.spec.combine: installed.combiner(w.spec.combine) for _, w in found}
-    warnings = (warning for draft in drafts for warning in warnings_in(draft))
+    workloads = tuple(draft.workload for draft in drafts if draft.workload is not None)
+    pools = tuple(draft.pool for draft in drafts if draft.pool is not None)
+    combiners = {w.spec.combine: installed.combiner(w.spec.combine) for w in workloads}
+    warnings = [warning for draft in drafts for warning in warnings_in(draft)]
     return LoadedFleet(
-        fleet=FleetSpec(tuple(workload for _, workload in found), combiners),
+        fleet=FleetSpec(workloads, combiners, pools),
         sources={
-            workload.key: Source(draft.file, draft.root.mark.line, draft.root)
-            for draft, workload in found
+            whole.key: Source(draft.file, draft.root.mark.line, draft.root)
+            for draft in drafts
+            if (whole := draft.workload or draft.pool) is not None
         },
-        warnings=in_file_order(warnings, order),
+        warnings=in_file_order([*warnings, *pool_warnings(drafts)], order),
     )
 
 

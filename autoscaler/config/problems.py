@@ -28,6 +28,11 @@ class Problem:
     path: Path = ()
     exact: bool = False
 
+    @property
+    def place(self) -> str:
+        """File and line, for a problem that points here."""
+        return f"{self.file}:{self.mark.line}" if self.mark else self.file
+
     def __str__(self) -> str:
         where = clean(self.file, 4096)
         if self.mark is not None:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.policy import Policy
 from autoscaler.core.workload import ScaledWorkload
 from autoscaler.plugins import combiners, load_policy_type, policy_types
@@ -25,7 +26,7 @@ _MAPS: Final = frozenset({"properties", "$defs", "patternProperties", "dependent
 
 
 def policy_file_schema() -> dict[str, Any]:
-    """Return the schema of a policy file, with every installed policy by its type.
+    """Return the schema of a document, of either kind, with every installed policy by its type.
 
     Relations between fields (min at most max, signals that are defined) are left to `check`.
 
@@ -33,13 +34,19 @@ def policy_file_schema() -> dict[str, Any]:
         ConfigError: An installed policy cannot be loaded.
     """
     types = {name: load_policy_type(name) for name in policy_types()}
-    classes: list[type[BaseModel]] = [ScaledWorkload, *types.values()]
+    classes: list[type[BaseModel]] = [ScaledWorkload, NodePool, *types.values()]
     models: list[tuple[type[BaseModel], Literal["validation"]]] = [
         (model, "validation") for model in dict.fromkeys(classes)
     ]
     refs, whole = models_json_schema(models, by_alias=True)
     definitions = whole["$defs"]
-    root = _definition(refs[ScaledWorkload, "validation"], definitions)
+    root = {
+        "description": "A workload with its policies, or a pool of nodes.",
+        "oneOf": [refs[ScaledWorkload, "validation"], refs[NodePool, "validation"]],
+    }
+    # A document that does not say what it is, is a workload.
+    pool = _definition(refs[NodePool, "validation"], definitions)
+    pool["required"] = ["kind", *pool["required"]]
     variants = {
         f"policy.{name}": _of_type(name, model, _definition(refs[model, "validation"], definitions))
         for name, model in types.items()
@@ -48,14 +55,12 @@ def policy_file_schema() -> dict[str, Any]:
     spec["policies"] = {**spec["policies"], "items": _any_policy(types, variants)}
     spec["combine"] = {**spec["combine"], "enum": list(combiners())}
     used = _reachable({**definitions, **variants}, root)
-    schema = {
+    return {
         "$schema": DIALECT,
-        "title": "ScaledWorkload",
+        "title": "ScaledWorkload or NodePool",
         **_tidy(root),
         "$defs": {name: _tidy(used[name]) for name in sorted(used)},
     }
-    schema["$defs"].pop("ScaledWorkload", None)
-    return schema
 
 
 def parameters(model: type[Policy]) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_schema_prints_json_and_nothing_else(run: Run) -> None:
     ran = run("schema")
 
     assert (ran.code, ran.err) == (0, "")
-    assert json.loads(ran.out)["title"] == "ScaledWorkload"
+    assert json.loads(ran.out)["title"] == "ScaledWorkload or NodePool"
 
 
 # --- init ------------------------------------------------------------------------------------

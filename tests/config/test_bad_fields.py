@@ -191,7 +191,7 @@ INSTALLED = ", ".join(policy_types())
         ),
         pytest.param(
             ("kind: ScaledWorkload", "kind: Deployment"),
-            "chat.yaml:2: kind: input should be 'ScaledWorkload', not 'Deployment'",
+            "chat.yaml:2: kind: input should be 'ScaledWorkload' or 'NodePool', not 'Deployment'",
             id="another kind, and nothing else of it",
         ),
         pytest.param(

@@ -9,7 +9,7 @@ import yaml
 
 from autoscaler.config.schema import policy_file_schema
 from autoscaler.plugins import policy_types
-from tests.config.texts import CHAT, changed, problems_in
+from tests.config.texts import CHAT, POOL, changed, problems_in
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema checks the schema")
 
@@ -32,7 +32,8 @@ def test_is_a_schema_of_draft_2020_12(schema: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_accepts_every_preset(preset: Path, schema: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(preset.read_text()))
+    for document in yaml.safe_load_all(preset.read_text()):
+        jsonschema.Draft202012Validator(schema).validate(document)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,37 @@ def test_accepts_every_preset(preset: Path, schema: dict[str, Any]) -> None:
 )
 def test_agrees_with_the_loader(change: tuple[str, str], schema: dict[str, Any]) -> None:
     text = changed(change)
+
+    assert accepts(schema, yaml.safe_load(text)) == (problems_in({"a.yaml": text}) == [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("scaleDownSeconds: 600", "scaleDownSeconds: 60"),
+        ("scaleDownSeconds: 600", "scaleDownSecond: 60"),
+        ("kind: NodePool\n", ""),
+        ("kind: NodePool", "kind: ScaledWorkload"),
+        ("kind: NodePool", "kind: NodePools"),
+        ("apiVersion: inference-autoscaler.dev/v1alpha1\n", ""),
+        ("apiVersion: inference-autoscaler.dev/v1alpha1", "apiVersion: v1"),
+        ("name: h100", "name: H100"),
+        ("name: h100", "name: h100, namespace: llm"),
+        ("actuation: none", "actuation: hpa"),
+        ("actuation: none", "actuation: scale"),
+        ("gpusPerNode: 8", "gpusPerNode: 0"),
+        ("gpusPerNode: 8", "gpusPerNode: eight"),
+        ("max: 6", "max: 0"),
+        ("{min: 1, max: 6}", "{min: 1}"),
+        ("  gpusPerNode: 8\n", ""),
+        ("provisioningSeconds: 300", "provisioningSeconds: -1"),
+    ],
+    ids=lambda change: f"{change[0]} to {change[1]}",
+)
+def test_agrees_with_the_loader_of_node_pools(
+    change: tuple[str, str], schema: dict[str, Any]
+) -> None:
+    text = changed(change, text=POOL)
 
     assert accepts(schema, yaml.safe_load(text)) == (problems_in({"a.yaml": text}) == [])
 

@@ -33,6 +33,18 @@ spec:
   fallback: {afterSeconds: 180, replicas: keep}
 """
 
+POOL = """\
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: NodePool
+metadata: {name: h100}
+spec:
+  actuation: none
+  gpusPerNode: 8
+  nodes: {min: 1, max: 6}
+  provisioningSeconds: 300
+  scaleDownSeconds: 600
+"""
+
 
 def changed(*replacements: tuple[str, str], text: str = CHAT) -> str:
     """Return the text with each first part replaced, which must be there once."""

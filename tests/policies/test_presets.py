@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoscaler.config import read_fleet
+from autoscaler.config import load_fleet, read_fleet
 from autoscaler.core.spec import Actuation, Role
 from simulations.measurements import measurements_of
 from simulations.profiles import profile_of
@@ -16,7 +16,7 @@ by_name = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.s
 
 def test_there_is_one_for_every_engine_and_every_policy() -> None:
     assert {preset.stem for preset in PRESETS} == {
-        "burst", "hpa", "kpa", "nim", "regression", "schedule", "seasonal", "sglang",
+        "burst", "hpa", "kpa", "nim", "node-pool", "regression", "schedule", "seasonal", "sglang",
         "target-tracking", "tgi", "triton-trtllm", "vllm-queue-latency", "watermark",
     }  # fmt: skip
 
@@ -36,13 +36,19 @@ def test_editors_find_its_schema(preset: Path) -> None:
 @by_name
 def test_it_watches_before_it_acts(preset: Path) -> None:
     assert workload_of(preset).spec.actuation is Actuation.NONE
+    assert {pool.spec.actuation for pool in load_fleet([preset]).pools} <= {Actuation.NONE}
 
 
 @by_name
 def test_it_says_everything_that_matters(preset: Path) -> None:
     """Nothing is inherited: who copies a preset sees what will be in force."""
-    spec = yaml.safe_load(preset.read_text(encoding="utf-8"))["spec"]
+    document, *pools = yaml.safe_load_all(preset.read_text(encoding="utf-8"))
+    spec = document["spec"]
 
+    for pool in pools:
+        assert set(pool["spec"]) == {
+            "actuation", "gpusPerNode", "nodes", "provisioningSeconds", "scaleDownSeconds",
+        }  # fmt: skip
     assert set(spec) == {
         "target", "actuation", "replicas", "replica", "slo", "source", "match", "signals",
         "policies", "combine", "behavior", "fallback",
