@@ -39,9 +39,8 @@ class Problem:
             where += f":{self.mark.line}"
             if self.exact:
                 where += f":{self.mark.column}"
-        return (
-            f"{where}: {dotted(self.path)}: {self.text}" if self.path else f"{where}: {self.text}"
-        )
+        text = clean(self.text, len(self.text))
+        return f"{where}: {dotted(self.path)}: {text}" if self.path else f"{where}: {text}"
 
 
 def in_file_order(problems: Iterable[Problem], files: Iterable[str]) -> tuple[str, ...]:

@@ -330,6 +330,15 @@ def test_a_list_of_policies_is_needed(policies: str) -> None:
     assert found == [f"a.yaml:18: spec.policies: {rule}"]
 
 
+def test_a_name_of_control_characters_stays_in_one_line() -> None:
+    text = changed(("queue-drain, signal: queue_length", 'queue-drain, signal: "a\\nb"'))
+
+    assert problems_in({"a.yaml": text}) == [
+        "a.yaml:19: spec.policies[0].signal: queue-drain uses the signal 'a\\nb', which "
+        "spec.signals does not define; defined are: queue_length, ttft_p95"
+    ]
+
+
 def test_signals_that_are_no_mapping_are_told_once() -> None:
     head, _, rest = CHAT.partition("  signals:\n")
     tail = rest.partition("  policies")[2]
