@@ -42,7 +42,7 @@ def _time(text: str | None) -> str | None:
 
 
 def compare(  # noqa: PLR0917  # typer turns each into an option
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files, folders.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy files, folders.")],
     trace: Annotated[Path, typer.Option(help="Traffic, as `autoscaler replay` takes it.")],
     slo_of: Annotated[
         Path | None,
@@ -296,8 +296,8 @@ def _say_what(traffic: "Trace", candidates: "Sequence[Candidate]") -> None:
 def _say_next(comparison: "Comparison", report: Path | None) -> None:
     say(
         "* best of the policy files; in GPU-hours and scaling, of those that keep the promise.\n"
-        "static-peak and static-best never scale; clairvoyant knew the future, and 'vs' it is what "
-        "a run\nspent, and whom it failed, beyond that plan."
+        "static-peak and static-best never scale; clairvoyant knew the future. Over plan: what a "
+        "run\nspent, and whom it failed, beyond the clairvoyant plan."
     )
     if report is not None:
         say(f"Report: {report}")
@@ -314,7 +314,8 @@ def _print_table(comparison: "Comparison") -> None:
         console = Console(highlight=False, width=WIDEST)  # a pipe has room for everything
     columns = columns_of(comparison)
     table, left_out = _table(comparison, columns), list[str]()
-    while len(columns) > 2 and console.measure(table).maximum > console.width:
+    boundless = console.options.update(max_width=WIDEST)
+    while len(columns) > 2 and console.measure(table, options=boundless).maximum > console.width:
         dropped = min(columns, key=lambda column: column.weight)
         left_out.append(dropped.head)
         columns = [column for column in columns if column is not dropped]
@@ -331,7 +332,7 @@ def _table(comparison: "Comparison", columns: "Sequence[Column]") -> "Table":
 
     from simulations.report.columns import best
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("", no_wrap=True)
     tops = [best(column, comparison) for column in columns]
     for column in columns:

@@ -137,7 +137,7 @@ def _cost(price: float) -> Column:
 def _regret() -> list[Column]:
     return [
         Column(
-            "GPU-hours vs clairvoyant",
+            "GPU-hours over plan",
             "GPU-hours beyond those of the clairvoyant plan. Below 0: less was spent, and users "
             "paid for it if more of them were not served as promised.",
             lambda run: run.regret_gpu_hours,
@@ -145,7 +145,7 @@ def _regret() -> list[Column]:
             weight=8,
         ),
         Column(
-            "misses vs clairvoyant",
+            "misses over plan",
             "Requests not served as promised, beyond those of the clairvoyant plan, which may miss "
             "as many as the promise allows.",
             lambda run: run.regret_misses,

@@ -98,7 +98,7 @@
     const old = drawn.get(box);
     if (old) old.destroy();
     const options = {
-      width: Math.max(240, box.clientWidth), height: chart.height, padding: [8, 24, 0, 0],
+      width: Math.max(240, box.clientWidth), height: chart.height, padding: [8, data.days ? 44 : 24, 0, 0],
       cursor: { sync: { key: together.key, setSeries: false }, y: false, points: { size: 6 } },
       legend: { show: !chart.small, live: true, markers: { width: 2 } },
       scales: { x: { time: false, range: () => [0, data.seconds] }, y: { range: upTo(chart.top || 1) } },
@@ -115,7 +115,7 @@
     box.dataset.drawn = "yes";
   }
 
-  const visible = (box) => box.getClientRects().length > 0;
+  const visible = (box) => !box.closest("details:not([open])");
   const all = () => document.querySelectorAll(".chart");
   const drawVisible = () => all().forEach((box) => { if (visible(box) && !drawn.has(box)) draw(box); });
   const redraw = () => [...drawn.keys()].forEach((box) => { if (visible(box)) draw(box); });

@@ -1,0 +1,258 @@
+"""autoscaler compare: what it prints, writes and refuses."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoscaler.cli import main
+from tests.simulations.comparing import a_burst
+
+FILE = """\
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: ScaledWorkload
+metadata: {name: chat, namespace: llm}
+spec:
+  target: {name: chat}
+  replicas: {min: 1, max: 6}
+  replica: {gpus: 4, profile: llama-3.1-70b/a100/tp4/bfloat16, coldStartSeconds: 30}
+  slo: {ttftP95Seconds: 1.0, itlP95Seconds: 0.1, attainment: 0.8}
+  signals: {in_flight: {query: q, windowSeconds: 120, stepSeconds: 15}}
+  policies: [{type: target-tracking, signal: in_flight, target: 20}]
+"""
+
+Compare = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("traces") / "burst.csv"
+    burst = a_burst(60.0)
+    rows = zip(burst.arrivals, burst.prompt_tokens, burst.output_tokens, strict=True)
+    text = "arrival_s,prompt_tokens,output_tokens\n"
+    path.write_text(text + "".join(f"{a:.3f},{p},{o}\n" for a, p, o in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def compare(
+    trace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Compare:
+    """Write the given texts to files in an empty folder, and compare them."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(files: dict[str, str], *options: str) -> tuple[int, str, str]:
+        for name, text in files.items():
+            Path(name).write_text(text, encoding="utf-8")
+        code = main(["compare", "--trace", str(trace), *files, *options])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def wanting(target: int, **changes: str) -> str:
+    text = FILE.replace("target: 20}", f"target: {target}}}")
+    for before, after in changes.items():
+        text = text.replace(before, after)
+    return text
+
+
+def test_a_row_for_each_file_and_for_what_it_is_measured_against(
+    compare: Compare, tmp_path: Path
+) -> None:
+    code, out, err = compare({"ten.yaml": wanting(10), "forty.yaml": wanting(40)})
+
+    assert code == 0
+    names = [line.split()[0] for line in out.splitlines() if "%" in line]
+    assert names == ["ten", "forty", "static-peak", "static-best", "clairvoyant"]
+    assert "\x1b" not in out
+    assert "2 policy files. Promised is the first token within 1 s" in err
+    assert err.endswith("Report: compare.html\n")
+    report = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert '<th scope="row">forty<span' in report
+
+
+def test_json_is_one_document_on_stdout(compare: Compare, tmp_path: Path) -> None:
+    code, out, err = compare(
+        {"ten.yaml": wanting(10)}, "--json", "--quiet", "--no-report", "--seed", "7"
+    )
+
+    document: dict[str, Any] = json.loads(out)
+    assert code == 0
+    assert err == ""
+    assert set(document) >= {"trace", "slo", "runs"}
+    assert next(run["name"] for run in document["runs"]) == "ten"
+    assert {run["seed"] for run in document["runs"]} == {7}
+    assert document["trace"]["requests"] == len(a_burst(60.0))
+    assert not (tmp_path / "compare.html").exists()
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_changes_nothing(compare: Compare) -> None:
+    files = {"ten.yaml": wanting(10), "forty.yaml": wanting(40)}
+    told = [
+        compare(files, "--json", "--quiet", "--jobs", jobs, "--report", f"{jobs}.html")[1]
+        for jobs in ("1", "2")
+    ]
+
+    assert told[0] == told[1]
+    assert Path("1.html").read_bytes() == Path("2.html").read_bytes()
+
+
+def test_variants_of_one_workload_are_told_apart_by_their_files(compare: Compare) -> None:
+    Path("other").mkdir()
+
+    code, out, _ = compare(
+        {"chat.yaml": wanting(10), "other/chat.yaml": wanting(40)}, "--json", "--no-report"
+    )
+
+    assert code == 0
+    assert [run["name"] for run in json.loads(out)["runs"]][:2] == ["chat", "chat-2"]
+
+
+def test_several_workloads_of_one_file_bear_their_own_names(compare: Compare) -> None:
+    two = wanting(10) + "---\n" + wanting(40).replace("name: chat", "name: code")
+
+    _, out, _ = compare({"both.yaml": two}, "--json", "--no-report")
+
+    assert [run["name"] for run in json.loads(out)["runs"]][:2] == ["both.chat", "both.code"]
+
+
+def test_journals_can_be_verified(compare: Compare) -> None:
+    code, _, _ = compare({"ten.yaml": wanting(10)}, "--journals", "kept/here", "--no-report")
+
+    assert code == 0
+    assert main(["verify", "kept/here/ten.jsonl"]) == 0
+
+
+def test_files_with_different_promises_are_refused_with_both_places(compare: Compare) -> None:
+    strict = FILE.replace("ttftP95Seconds: 1.0", "ttftP95Seconds: 0.5")
+
+    code, out, err = compare({"one.yaml": FILE, "two.yaml": strict})
+
+    assert code == 2
+    assert out == ""
+    assert err == (
+        "two.yaml:8: spec.slo.ttftP95Seconds: should be 1.0, as in one.yaml:8, not 0.5: runs are "
+        "compared under one objective and on equal replicas; make them equal, or say whose count "
+        "with --slo-of FILE\n"
+    )
+
+
+def test_slo_of_says_whose_promise_counts(compare: Compare) -> None:
+    strict = FILE.replace("ttftP95Seconds: 1.0", "ttftP95Seconds: 0.5")
+    files = {"one.yaml": FILE, "two.yaml": strict}
+
+    code, out, _ = compare(files, "--json", "--no-report", "--slo-of", "two.yaml")
+
+    document = json.loads(out)
+    assert code == 0
+    assert document["slo"]["ttftP95Seconds"] == 0.5
+    assert document["runs"][0]["attainment"] == document["runs"][1]["attainment"]
+
+
+def test_the_narrower_the_terminal_the_fewer_columns(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+
+    _, out, err = compare({"ten.yaml": wanting(10)}, "--no-report")
+
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out)
+    assert max(len(line) for line in plain.splitlines()) <= 60
+    assert "promised" in plain
+    assert "No room for: replicas, mean / most" in err
+
+
+def test_no_color_is_honoured(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    _, out, _ = compare({"ten.yaml": wanting(10), "forty.yaml": wanting(40)}, "--no-report")
+
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", out)
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        pytest.param(
+            {"a.yaml": FILE.replace("tp4/bfloat16", "tp4/none")},
+            [],
+            r"a\.yaml:7: spec\.replica\.profile: no profile is called",
+            id="unknown profile",
+        ),
+        pytest.param(
+            {"a.yaml": FILE.replace("in_flight", "moon_phase")},
+            [],
+            r"a\.yaml:\d+: spec\.signals\.moon_phase",
+            id="a signal that nobody can simulate",
+        ),
+        pytest.param(
+            {"a.yaml": FILE.replace("min: 1, max: 6", "min: 7, max: 6"), "b.yaml": "kind: none\n"},
+            [],
+            r"a\.yaml:6: .*\n(.*\n)*b\.yaml:1: ",
+            id="every problem of every file",
+        ),
+        pytest.param(
+            {"a.yaml": FILE},
+            ["--report", "none/compare.html"],
+            r"none/compare\.html: cannot be written",
+            id="no folder for the report",
+        ),
+        pytest.param(
+            {"a.yaml": FILE},
+            ["--report", "."],
+            r"\.: cannot be written: is a directory",
+            id="a folder as report",
+        ),
+        pytest.param(
+            {"a.yaml": FILE},
+            ["--report", "a.yaml"],
+            r"a\.yaml: is also read by this comparison",
+            id="a report over an input",
+        ),
+        pytest.param(
+            {"a.yaml": FILE},
+            ["--journals", "a.yaml"],
+            r"a\.yaml: cannot be made",
+            id="a file as journals",
+        ),
+        pytest.param(
+            {"a.yaml": FILE},
+            ["--initial", "7"],
+            r"--initial: should be at most spec\.replicas\.max of a\.yaml \(6\), not 7",
+            id="more than the maximum",
+        ),
+        pytest.param(
+            {"a.yaml": FILE}, ["--start", "soon"], r"should be a time such as", id="no time"
+        ),
+        pytest.param(
+            {"a.yaml": FILE}, ["--interval", "inf"], r"should be a finite number", id="no number"
+        ),
+        pytest.param(
+            {"a.yaml": FILE + "---\n" + FILE.replace("name: chat", "name: code")},
+            ["--slo-of", "a.yaml"],
+            r"--slo-of: a\.yaml should hold one workload, not llm/chat, llm/code",
+            id="whose promise",
+        ),
+    ],
+)
+def test_wrong_input_is_told_before_anything_runs(
+    compare: Compare, files: dict[str, str], options: list[str], message: str, tmp_path: Path
+) -> None:
+    code, out, err = compare(files, *options)
+
+    assert code == 2
+    assert out == ""
+    assert re.search(message, err), err
+    assert not (tmp_path / "compare.html").exists()
