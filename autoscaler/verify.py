@@ -13,8 +13,9 @@ from autoscaler.config.draft import read_draft
 from autoscaler.config.installed import Installed
 from autoscaler.config.json_source import read_json
 from autoscaler.config.problems import Problem
-from autoscaler.core.decision import Cycle, Decision
+from autoscaler.core.decision import Cycle, Decision, NodePoolDecision
 from autoscaler.core.errors import ConfigError
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.planner import FleetState, note_outcomes, plan_cycle
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.journal import SeriesByKey, encode, read_header, read_journal
@@ -84,6 +85,37 @@ class WorkloadVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolVerdict:
+    """What became of one node pool's decisions.
+
+    Attributes:
+        pool: Its name.
+        cycles: Cycles that were decided again.
+        differ: Cycles whose decision differs.
+        line: Line of the first difference; 0 without one.
+        recorded: The decision there, as recorded.
+        now: The decision there, of the present code.
+    """
+
+    pool: str
+    cycles: int = 0
+    differ: int = 0
+    line: int = 0
+    recorded: NodePoolDecision | None = None
+    now: NodePoolDecision | None = None
+
+    def after(self, line: int, cycle: Cycle, again: Cycle) -> "PoolVerdict":
+        """Return this verdict with one more cycle."""
+        then, now = cycle.plan.pools.get(self.pool), again.plan.pools.get(self.pool)
+        more = replace(self, cycles=self.cycles + 1)
+        if then is None or then == now:
+            return more
+        if self.differ:
+            return replace(more, differ=self.differ + 1)
+        return replace(more, differ=1, line=line, recorded=then, now=now)
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """A journal decided again.
 
@@ -91,6 +123,7 @@ class Verification:
         cycles: Cycles in the journal.
         started: Time of the first cycle, Unix seconds.
         workloads: A verdict for each workload that was decided again, in file order.
+        pools: The same for each node pool.
         left_out: Workloads of the journal that the given files do not hold.
         other_lines: Lines that would be written with other bytes; None where the policy files are
             not those of the journal.
@@ -99,13 +132,19 @@ class Verification:
     cycles: int
     started: float
     workloads: tuple[WorkloadVerdict, ...]
+    pools: tuple[PoolVerdict, ...] = ()
     left_out: tuple[str, ...] = ()
     other_lines: int | None = None
 
     @property
     def equal(self) -> bool:
         """Whether nothing would change."""
-        return not self.other_lines and not any(one.differ for one in self.workloads)
+        return not self.other_lines and not self.decisions_differ
+
+    @property
+    def decisions_differ(self) -> bool:
+        """Whether any decision would be another one, of replicas or of nodes."""
+        return any(one.differ for one in self.workloads) or any(one.differ for one in self.pools)
 
 
 def verify(
@@ -134,6 +173,7 @@ def verify(
     recorded = recorded_fleet(journal)
     deciding = recorded if fleet is None else _as_recorded(fleet, recorded, journal)
     verdicts = {workload.key: WorkloadVerdict(workload.key) for workload in deciding.workloads}
+    pools = [PoolVerdict(pool.key) for pool in deciding.pools]
     keys = [workload.key for workload in recorded.workloads]
     state, written = FleetState(), SeriesByKey()
     cycles, other_lines, started = 0, 0, 0.0
@@ -144,6 +184,7 @@ def verify(
         for key, verdict in verdicts.items():
             difference = _difference(line, cycle, key, again)
             verdicts[key] = verdict.after(difference, keep)
+        pools = [one.after(line, cycle, again) for one in pools]
         other_lines += line_of(again, written) != raw
         started = started if cycles else cycle.plan.now
         cycles += 1
@@ -155,6 +196,7 @@ def verify(
         cycles=cycles,
         started=started,
         workloads=tuple(verdicts.values()),
+        pools=tuple(pools),
         left_out=tuple(key for key in keys if key not in verdicts),
         other_lines=other_lines if fleet is None else None,
     )
@@ -167,22 +209,51 @@ def recorded_fleet(journal: Path) -> FleetSpec:
         ConfigError: The header is no such header, or names a policy that is not installed.
     """
     where, installed = f"{journal}:1", Installed()
-    workloads: list[ScaledWorkload] = []
-    documents = read_header(journal).get("workloads")
+    header = read_header(journal)
+    documents, pool_documents = header.get("workloads"), header.get("pools", [])
     if not isinstance(documents, list) or not documents:
         raise ConfigError(f"{where}: workloads: should be a list with at least one policy file")
-    for document in documents:
+    if not isinstance(pool_documents, list):
+        raise ConfigError(f"{where}: pools: should be a list")
+    workloads: list[ScaledWorkload] = []
+    pools: list[NodePool] = []
+    for document in (*documents, *pool_documents):
         problems: list[Problem] = []
         node = read_json(str(journal), json.dumps(document), problems)
         draft = read_draft(str(journal), node, installed, problems)
-        if problems or draft is None or draft.workload is None:
+        if problems or draft is None:
             raise ConfigError(*(str(problem) for problem in problems))
-        workloads.append(draft.workload)
+        workloads.extend([draft.workload] if draft.workload is not None else [])
+        pools.extend([draft.pool] if draft.pool is not None else [])
     combiners = {w.spec.combine: installed.combiner(w.spec.combine) for w in workloads}
+    orders = _orders(journal, len(workloads))
+    ordered = tuple(_in_order(workload, orders.get(workload.key, ())) for workload in workloads)
     try:
-        return FleetSpec(tuple(workloads), combiners)
+        return FleetSpec(ordered, combiners, tuple(pools))
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _orders(journal: Path, workloads: int) -> dict[str, tuple[str, ...]]:
+    """Return the signals of each workload in the order of its file.
+
+    The keys of a journal are sorted, and only the readings of a decision stand in file order.
+    """
+    orders: dict[str, tuple[str, ...]] = {}
+    for cycle in read_journal(journal):
+        for key, decision in cycle.plan.decisions.items():
+            if decision.readings and key not in orders:
+                orders[key] = tuple(reading.signal for reading in decision.readings)
+        if len(orders) == workloads:
+            break
+    return orders
+
+
+def _in_order(workload: ScaledWorkload, order: tuple[str, ...]) -> ScaledWorkload:
+    signals = workload.spec.signals
+    first = {name: signals[name] for name in order if name in signals}
+    spec = workload.spec.model_copy(update={"signals": {**first, **signals}})
+    return workload.model_copy(update={"spec": spec})
 
 
 def line_of(cycle: Cycle, written: SeriesByKey) -> bytes:
@@ -196,7 +267,7 @@ def line_of(cycle: Cycle, written: SeriesByKey) -> bytes:
 
 
 def _as_recorded(fleet: FleetSpec, recorded: FleetSpec, journal: Path) -> FleetSpec:
-    """Return those of the given workloads that the journal knows, acting as they acted then."""
+    """Return what the journal knows of the given fleet, acting as it acted then."""
     then = {workload.key: workload.spec.actuation for workload in recorded.workloads}
     known = tuple(
         workload.with_actuation(then[workload.key])
@@ -206,7 +277,11 @@ def _as_recorded(fleet: FleetSpec, recorded: FleetSpec, journal: Path) -> FleetS
     if not known:
         ours = ", ".join(workload.key for workload in fleet.workloads)
         raise ConfigError(f"{journal}: holds {', '.join(then)}, the policy files hold {ours}")
-    return FleetSpec(known, fleet.combiners)
+    pools_then = {pool.key: pool.spec.actuation for pool in recorded.pools}
+    pools = tuple(
+        pool.with_actuation(pools_then[pool.key]) for pool in fleet.pools if pool.key in pools_then
+    )
+    return FleetSpec(known, fleet.combiners, pools)
 
 
 def _cycles(journal: Path) -> Iterator[tuple[int, bytes, Cycle]]:

@@ -6,10 +6,11 @@ import orjson
 import pytest
 
 from autoscaler.controller import Controller
-from autoscaler.core.decision import Action, Outcome
+from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ConfigError
-from autoscaler.core.observation import Snapshot
-from autoscaler.core.spec import Actuation
+from autoscaler.core.node_pools import NodeBounds, NodePool, NodePoolMetadata, NodePoolSpec
+from autoscaler.core.observation import NodePoolStatus, Snapshot
+from autoscaler.core.spec import Actuation, Replica
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.journal import JournalFile, SeriesByKey, read_header, read_journal
 from autoscaler.plugins import load_combiner
@@ -21,7 +22,11 @@ LOADS = (10, 10, 90, 120, 60, 10, 10, 10)
 
 
 def tracking(
-    target: float = 20.0, *, name: str = "chat", actuation: Actuation = Actuation.SCALE
+    target: float = 20.0,
+    *,
+    name: str = "chat",
+    actuation: Actuation = Actuation.SCALE,
+    pool: str | None = None,
 ) -> ScaledWorkload:
     return a_workload(
         TargetTracking(signal="load", target=target),
@@ -29,11 +34,21 @@ def tracking(
         signals={"load": {}},
         actuation=actuation,
         behavior={},
+        replica=Replica(gpus=1, node_pool=pool),
     )
 
 
-def fleet_of(*workloads: ScaledWorkload) -> FleetSpec:
-    return FleetSpec(workloads, {"highest": load_combiner("highest")})
+def fleet_of(*workloads: ScaledWorkload, pools: tuple[NodePool, ...] = ()) -> FleetSpec:
+    return FleetSpec(workloads, {"highest": load_combiner("highest")}, pools)
+
+
+def a_pool(most: int = 9) -> NodePool:
+    return NodePool(
+        metadata=NodePoolMetadata(name="h100"),
+        spec=NodePoolSpec(
+            gpus_per_node=2, nodes=NodeBounds(min=1, max=most), actuation=Actuation.SCALE
+        ),
+    )
 
 
 class World:
@@ -41,6 +56,7 @@ class World:
 
     def __init__(self, fails: int = 0) -> None:
         self.replicas = 1
+        self.nodes = 1
         self.asked = 0
         self.fails = fails
 
@@ -52,18 +68,28 @@ class World:
                 workload.key: seen(self.replicas, at=now, signals={"load": load})
                 for workload in fleet.workloads
             },
+            pools={pool.key: NodePoolStatus(self.nodes, self.nodes) for pool in fleet.pools},
         )
 
-    def act(self, action: Action, now: float) -> Outcome:
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
         self.asked += 1
         if self.fails and self.asked % self.fails == 0:
             return Outcome(action, done=False, detail="the API server is away")
-        self.replicas = action.after
+        if isinstance(action, NodeAction):
+            self.nodes = action.after
+        else:
+            self.replicas = action.after
         return Outcome(action, done=True)
 
 
-def recorded(path: Path, *workloads: ScaledWorkload, cycles: int = 40, fails: int = 0) -> Path:
-    world, fleet = World(fails), fleet_of(*workloads)
+def recorded(
+    path: Path,
+    *workloads: ScaledWorkload,
+    cycles: int = 40,
+    fails: int = 0,
+    pools: tuple[NodePool, ...] = (),
+) -> Path:
+    world, fleet = World(fails), fleet_of(*workloads, pools=pools)
     with JournalFile(path, fleet) as journal:
         controller = Controller(fleet, observer=world, actuator=world, journal=journal)
         for cycle in range(cycles):
@@ -81,6 +107,19 @@ def test_an_unchanged_journal_is_decided_alike_to_the_byte(tmp_path: Path, fails
     assert found.other_lines == 0
     assert (found.cycles, found.started) == (40, NOON)
     assert [(one.key, one.cycles, one.differ) for one in found.workloads] == [("llm/chat", 40, 0)]
+
+
+def test_the_order_of_signals_is_that_of_the_file(tmp_path: Path) -> None:
+    """A journal sorts its keys; the readings of a decision do not."""
+    workload = a_workload(
+        TargetTracking(signal="load", target=20), signals={"zeal": {}, "load": {}, "ardour": {}}
+    )
+    journal = recorded(tmp_path / "day.jsonl", workload, cycles=2)
+
+    (read,) = recorded_fleet(journal).workloads
+
+    assert list(read.spec.signals) == ["zeal", "load", "ardour"]
+    assert verify(journal).equal
 
 
 def test_encoding_what_was_read_gives_the_lines_of_the_file(tmp_path: Path) -> None:
@@ -134,6 +173,25 @@ def test_a_given_file_decides_under_the_recorded_actuation(tmp_path: Path) -> No
     assert verify(journal, fleet_of(tracking(actuation=Actuation.NONE))).equal
 
 
+def test_node_pools_are_decided_again_too(tmp_path: Path) -> None:
+    workload = tracking(pool="h100")
+    journal = recorded(tmp_path / "day.jsonl", workload, pools=(a_pool(),))
+
+    same = verify(journal)
+    other = verify(journal, fleet_of(workload, pools=(a_pool(most=2),)))
+
+    assert same.equal
+    assert [(one.pool, one.cycles, one.differ) for one in same.pools] == [("h100", 40, 0)]
+    assert not other.equal
+    (pool,) = other.pools
+    assert 0 < pool.differ < pool.cycles
+    assert pool.recorded is not None
+    assert pool.now is not None
+    assert pool.recorded.nodes == 3
+    assert pool.now.nodes == 2
+    assert pool.line > 1
+
+
 def test_workloads_without_a_file_are_named(tmp_path: Path) -> None:
     journal = recorded(tmp_path / "day.jsonl", tracking(), tracking(name="code"))
 
@@ -167,6 +225,11 @@ def test_a_policy_that_is_not_installed_is_named_with_its_place(tmp_path: Path) 
     ("text", "expected"),
     [
         pytest.param('{"kind":"header","version":1}', "workloads: should be a list", id="nothing"),
+        pytest.param(
+            '{"kind":"header","pools":1,"version":1,"workloads":[{}]}',
+            "pools: should be a list",
+            id="pools that are no list",
+        ),
         pytest.param("[1]", "should be a JSON object", id="no object"),
         pytest.param("{", "not JSON", id="cut off"),
     ],

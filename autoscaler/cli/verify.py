@@ -11,7 +11,7 @@ import typer
 from autoscaler.cli.words import bold, emit, emit_json, say, utc
 
 if TYPE_CHECKING:  # commands import what they need when they run
-    from autoscaler.verify import Difference, Verification, WorkloadVerdict
+    from autoscaler.verify import Difference, PoolVerdict, Verification, WorkloadVerdict
 
 
 def verify(
@@ -54,14 +54,32 @@ def _lines(found: "Verification") -> list[str]:
             lines += ["", *(f"  {line}" for line in _shown(difference, found.started))]
         if verdict.first:
             lines.append("")
+    for pool in found.pools:
+        lines += _pool(pool)
     if found.other_lines == 0:
         lines.append(f"All {found.cycles:,} lines of the journal would be written byte for byte.")
-    elif found.other_lines and not any(one.differ for one in found.workloads):
+    elif found.other_lines and not found.decisions_differ:
         lines.append(
             f"The decisions are the same, but {found.other_lines:,} of {found.cycles:,} lines "
             "would be written with other bytes."
         )
     return lines
+
+
+def _pool(verdict: "PoolVerdict") -> list[str]:
+    cycles = f"{bold('node pool ' + verdict.pool)}: {verdict.cycles:,} cycles decided again"
+    if not verdict.differ:
+        return [f"{cycles}, all the same"]
+    return [
+        f"{cycles}, {verdict.differ:,} differ; the first, line {verdict.line}:",
+        *(
+            f"  {sign}  nothing"
+            if decision is None
+            else f"  {sign}  {decision.current} -> {decision.nodes} nodes "
+            f"({decision.reason}): {decision.text}"
+            for sign, decision in (("-", verdict.recorded), ("+", verdict.now))
+        ),
+    ]
 
 
 def _summary(verdict: "WorkloadVerdict") -> str:
@@ -94,6 +112,7 @@ def _document(found: "Verification") -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     from autoscaler.core.decision import Decision
+    from autoscaler.verify import PoolVerdict
 
     dump = TypeAdapter(Decision).dump_python
     return {
@@ -101,6 +120,7 @@ def _document(found: "Verification") -> dict[str, Any]:
         "cycles": found.cycles,
         "otherLines": found.other_lines,
         "leftOut": list(found.left_out),
+        "pools": TypeAdapter(tuple[PoolVerdict, ...]).dump_python(found.pools, mode="json"),
         "workloads": [
             {
                 "workload": verdict.key,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.cli import main
-from tests.test_verify import recorded, tracking
+from tests.test_verify import a_pool, recorded, tracking
 
 FILE = """\
 apiVersion: inference-autoscaler.dev/v1alpha1
@@ -77,3 +77,32 @@ def test_no_journal_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     assert code == 2
     assert "none.jsonl: cannot be read" in capsys.readouterr().err
+
+
+POOL = """\
+---
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: NodePool
+metadata: {name: h100}
+spec: {gpusPerNode: 2, nodes: {min: 1, max: 2}}
+"""
+
+
+def test_node_pools_are_shown_beside_their_workloads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = recorded(tmp_path / "day.jsonl", tracking(pool="h100"), pools=(a_pool(),))
+    file = tmp_path / "chat.yaml"
+    replicas = "replicas: {min: 1, max: 20}"
+    text = FILE.replace("target: 10}", "target: 20}")
+    placed = f"{replicas}\n  replica: {{gpus: 1, nodePool: h100}}\n  behavior: {{}}"
+    file.write_text(text.replace(replicas, placed) + POOL, encoding="utf-8")
+
+    assert main(["verify", str(journal)]) == 0
+    assert "node pool h100: 40 cycles decided again, all the same\n" in capsys.readouterr().out
+    assert main(["verify", str(journal), "--workload", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert "llm/chat: 40 cycles decided again, all the same\n" in out
+    assert "node pool h100: 40 cycles decided again, " in out
+    assert "  -  1 -> 3 nodes (" in out
+    assert "  +  1 -> 2 nodes (" in out
