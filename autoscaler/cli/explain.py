@@ -10,7 +10,14 @@ import typer
 from autoscaler.cli.words import bold, columns, emit, emit_json, read_time, utc
 
 if TYPE_CHECKING:  # commands import what they need when they run
-    from autoscaler.core.decision import Cycle, Decision, Proposal, Reading
+    from autoscaler.core.decision import (
+        Cycle,
+        Decision,
+        NodePoolDecision,
+        Outcome,
+        Proposal,
+        Reading,
+    )
 
 LAST = "last"
 
@@ -29,26 +36,37 @@ def explain(
 ) -> None:
     """Say why a workload has the number it has.
 
-    Prints the whole trail of one decision: signals, policies, rules, action.
+    Prints the whole trail of one decision: signals, policies, rules, action; and what was decided
+    of its node pool.
     """
     from autoscaler.journal import read_header, read_journal
 
-    key = _key(journal, workload, read_header(journal))
+    header = read_header(journal)
+    key = _key(journal, workload, header)
     cycle, first = _nearest(read_journal(journal), at, journal)
     decision = cycle.plan.decisions[key]
+    sized = cycle.plan.pools.get(_pool(header, key))
     if as_json:
-        emit_json(_document(cycle, decision))
+        emit_json(_document(cycle, decision, sized))
     else:
-        emit("\n".join(trail(cycle, decision, first)))
+        emit("\n".join(trail(cycle, decision, first, sized)))
+
+
+def _pool(header: dict[str, Any], key: str) -> str:
+    """Return the name of a workload's node pool; empty where it has none."""
+    workload = next(one for one in header["workloads"] if _key_of(one) == key)
+    return str(workload["spec"].get("replica", {}).get("nodePool", ""))
+
+
+def _key_of(workload: dict[str, Any]) -> str:
+    metadata = workload["metadata"]
+    return f"{metadata.get('namespace', 'default')}/{metadata['name']}"
 
 
 def _key(journal: Path, name: str, header: dict[str, Any]) -> str:
     from autoscaler.core.errors import ConfigError
 
-    known = [
-        f"{metadata.get('namespace', 'default')}/{metadata['name']}"
-        for metadata in (workload["metadata"] for workload in header["workloads"])
-    ]
+    known = [_key_of(workload) for workload in header["workloads"]]
     found = [key for key in known if name in (key, key.partition("/")[2])]
     if len(found) == 1:
         return found[0]
@@ -97,16 +115,28 @@ def _until(at: str, first: float) -> float:
     return time
 
 
-def trail(cycle: "Cycle", decision: "Decision", first: float) -> list[str]:
-    """Return a decision as lines for a person."""
+def trail(
+    cycle: "Cycle", decision: "Decision", first: float, sized: "NodePoolDecision | None" = None
+) -> list[str]:
+    """Return a decision as lines for a person, with that of its node pool beside it."""
     now = cycle.plan.now
     lines = [f"{bold(decision.workload)} at {utc(now)} ({now - first:+g} s since the first cycle)"]
     lines += ["", *_head(decision), "", bold("replicas"), *_replicas(cycle, decision)]
     lines += ["", bold("signals"), *(_signals(decision) or ["  none"])]
     lines += ["", bold("policies"), *_proposals(decision)]
     lines += ["", bold("steps"), *_steps(decision)]
-    outcomes = [one for one in cycle.outcomes if one.action.key == decision.workload]
-    for outcome in outcomes:
+    lines += _actions(cycle, decision.workload)
+    if sized is not None:
+        change = _change(sized.current, sized.nodes)
+        lines += ["", bold(f"node pool {sized.pool}"), *_nodes(cycle, sized)]
+        lines += [f"  {bold(change)} ({sized.reason}): {sized.text}"]
+        lines += _actions(cycle, sized.pool)
+    return lines
+
+
+def _actions(cycle: "Cycle", key: str) -> list[str]:
+    lines = []
+    for outcome in _outcomes(cycle, key):
         done = "done" if outcome.done else "not done"
         detail = f": {outcome.detail}" if outcome.detail else ""
         lines += [
@@ -116,10 +146,26 @@ def trail(cycle: "Cycle", decision: "Decision", first: float) -> list[str]:
     return lines
 
 
+def _outcomes(cycle: "Cycle", key: str) -> list["Outcome"]:
+    return [one for one in cycle.outcomes if one.action.key == key]
+
+
 def _head(decision: "Decision") -> list[str]:
-    before, after = _count(decision.current), _count(decision.replicas)
-    change = f"{before} -> {after}" if decision.changes else f"stays at {after}"
+    change = _change(decision.current, decision.replicas)
     return [f"{bold(change)} ({decision.reason}): {decision.text}"]
+
+
+def _change(before: int | None, after: int | None) -> str:
+    if after is None or after == before:
+        return f"stays at {_count(after)}"
+    return f"{_count(before)} -> {_count(after)}"
+
+
+def _nodes(cycle: "Cycle", sized: "NodePoolDecision") -> list[str]:
+    seen = cycle.snapshot.pools.get(sized.pool)
+    if seen is None:
+        return ["  not seen"]
+    return [f"  {seen.desired} asked for, {seen.ready} ready, {sized.needed} needed"]
 
 
 def _count(replicas: int | None) -> str:
@@ -180,15 +226,26 @@ def _steps(decision: "Decision") -> list[str]:
     return columns(rows, indent="  ") or ["  no rule changed the number"]
 
 
-def _document(cycle: "Cycle", decision: "Decision") -> dict[str, Any]:
+def _document(
+    cycle: "Cycle", decision: "Decision", sized: "NodePoolDecision | None"
+) -> dict[str, Any]:
     from pydantic import TypeAdapter
 
-    from autoscaler.core.decision import Decision, Outcome
+    from autoscaler.core.decision import Decision, NodePoolDecision, Outcome
+
+    def outcomes(key: str) -> list[Any]:
+        whole: list[Any] = TypeAdapter(list[Outcome]).dump_python(
+            _outcomes(cycle, key), mode="json"
+        )
+        return whole
 
     document: dict[str, Any] = TypeAdapter(Decision).dump_python(decision, mode="json")
-    outcomes = [one for one in cycle.outcomes if one.action.key == decision.workload]
-    return {
+    document = {
         "time": utc(cycle.plan.now),
         **document,
-        "outcomes": TypeAdapter(list[Outcome]).dump_python(outcomes, mode="json"),
+        "outcomes": outcomes(decision.workload),
     }
+    if sized is not None:
+        pool: dict[str, Any] = TypeAdapter(NodePoolDecision).dump_python(sized, mode="json")
+        document["node_pool"] = {**pool, "outcomes": outcomes(sized.pool)}
+    return document

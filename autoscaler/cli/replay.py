@@ -35,7 +35,9 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
             help="Traffic, one row a request: arrival_s, prompt_tokens, output_tokens (CSV, .gz)."
         ),
     ],
-    workload: Annotated[Path, typer.Option(help="The policy file.")],
+    workload: Annotated[
+        Path, typer.Option(help="The policy file, or a folder that holds its node pool too.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="Which workload, where the file holds several.")
     ] = None,
@@ -64,10 +66,13 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
     cold_start_spread: Annotated[
         float,
         typer.Option(
-            min=0, max=3, callback=_finite, help="Spread of cold starts (of their logarithm)."
+            min=0,
+            max=3,
+            callback=_finite,
+            help="Spread of cold starts and of nodes' provisioning (of their logarithm).",
         ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the cold starts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws them.")] = 0,
     journal: Annotated[
         Path | None, typer.Option(help="Write every cycle there, for `autoscaler explain`.")
     ] = None,
@@ -104,7 +109,8 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
         for warning in loaded.warnings:
             say(f"warning: {warning}")
         say(f"{chosen.key}: {len(traffic):,} requests in {traffic.seconds / 60:.0f} minutes")
-    fleet = FleetSpec((chosen,), loaded.fleet.combiners).acted_on()
+    pools = tuple(pool for pool in loaded.fleet.pools if pool.key == chosen.spec.replica.node_pool)
+    fleet = FleetSpec((chosen,), loaded.fleet.combiners, pools).acted_on()
     with (
         _naming_the_file(source),
         JournalFile(journal, fleet) if journal is not None else nullcontext() as cycles,
@@ -113,6 +119,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
         result = run(
             traffic,
             chosen,
+            pools=pools,
             start=(read_time(start) if start is not None else None) or START,
             interval_seconds=interval,
             scrape_seconds=scrape,
@@ -141,6 +148,8 @@ def _chosen(loaded: "LoadedFleet", file: Path, name: str | None) -> "ScaledWorkl
     if len(found) == 1:
         return found[0]
     names = ", ".join(workload.key for workload in loaded.fleet.workloads)
+    if not names:
+        raise ConfigError(f"{file}: holds no workload, only node pools")
     if name is None:
         raise ConfigError(f"{file}: holds several workloads; choose one with --name: {names}")
     if found:

@@ -42,11 +42,15 @@ def _rows(score: "Score", slo: "Slo") -> list[tuple[str, str]]:
         ("p95 between tokens", _p95(score.itl)),
         ("p95 to last token", _p95(score.e2e)),
         ("GPU-hours", f"{score.gpu_hours:.2f}"),
+        ("GPU-hours of nodes", _number(score.node_gpu_hours, ".2f")),
         ("cost", "" if score.cost is None else f"{score.cost:,.2f}"),
         ("replicas, mean", f"{score.mean_replicas:.2f}"),
         ("replicas, most", str(score.max_replicas)),
+        ("  hours waiting for a node", _number(score.pending_hours, ".2f")),
         ("changes of replicas", str(score.scale_events)),
         ("  against the one before", str(score.reversals)),
+        ("nodes, most", _number(score.max_nodes)),
+        ("changes of nodes", _number(score.node_changes)),
     ]
 
 
@@ -57,6 +61,10 @@ def _without_empty(table: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 def _share(share: float | None) -> str:
     """Write a share in percent, rounded down: 99.99 % must not look like all."""
     return "" if share is None else f"{int(share * 1000 + 1e-9) / 10:.1f} %"
+
+
+def _number(value: float | None, form: str = "") -> str:
+    return "" if value is None else format(value, form)
 
 
 def _limit(seconds: float | None) -> str:
@@ -75,12 +83,16 @@ def duration(seconds: float) -> str:
 
 
 def as_document(result: "ReplayResult") -> dict[str, Any]:
-    """Return a replay's outcome for JSON: the score, the cycles and the changes."""
+    """Return a replay's outcome for JSON: the score, the cycles, the changes of both kinds."""
     return {
         "score": asdict(result.score),
         "cycles": result.cycles,
         "changes": [
             {"seconds": seconds, "before": before, "after": after}
             for seconds, before, after in result.changes
+        ],
+        "node_changes": [
+            {"seconds": seconds, "before": before, "after": after}
+            for seconds, before, after in result.node_changes
         ],
     }

@@ -5,6 +5,7 @@ from autoscaler.core.decision import (
     Action,
     Cycle,
     Decision,
+    NodePoolDecision,
     Outcome,
     Plan,
     Proposal,
@@ -13,11 +14,19 @@ from autoscaler.core.decision import (
     SignalState,
     Step,
 )
-from autoscaler.core.observation import Gap, GapReason, Observation, ReplicaStatus, Snapshot
+from autoscaler.core.observation import (
+    Gap,
+    GapReason,
+    NodePoolStatus,
+    Observation,
+    ReplicaStatus,
+    Snapshot,
+)
 from autoscaler.core.policy import Recommendation
 from tests.builders import NOON
 
 KEY = "llm/chat"
+STATUS = NodePoolStatus(desired=3, ready=2)
 
 
 def test_tells_a_change_from_the_signals_to_the_action() -> None:
@@ -101,3 +110,30 @@ def test_tells_that_nobody_looked() -> None:
     cycle = Cycle(Snapshot(NOON), Plan(NOON, {KEY: decision}))
 
     assert "  not seen" in trail(cycle, decision, NOON)
+
+
+def test_tells_what_became_of_the_node_pool() -> None:
+    decision = Decision(KEY, 2, 2, 2, Reason.AT_TARGET, "enough")
+    sized = NodePoolDecision("h100", 3, 1, 3, Reason.STABILIZED, "up to 3 were needed")
+    cycle = Cycle(
+        Snapshot(NOON, {KEY: Observation(NOON, ReplicaStatus(2, 2))}, pools={"h100": STATUS}),
+        Plan(NOON, {KEY: decision}, pools={"h100": sized}),
+    )
+
+    assert trail(cycle, decision, NOON, sized)[-4:] == [
+        "",
+        "node pool h100",
+        "  3 asked for, 2 ready, 1 needed",
+        "  stays at 3 (stabilized): up to 3 were needed",
+    ]
+
+
+def test_tells_that_the_node_pool_was_not_seen() -> None:
+    decision = Decision(KEY, 2, 2, 2, Reason.AT_TARGET, "enough")
+    sized = NodePoolDecision("h100", None, 0, None, Reason.UNSEEN, "the pool was not seen")
+    cycle = Cycle(Snapshot(NOON), Plan(NOON, {KEY: decision}, pools={"h100": sized}))
+
+    assert trail(cycle, decision, NOON, sized)[-2:] == [
+        "  not seen",
+        "  stays at unknown (unseen): the pool was not seen",
+    ]

@@ -334,8 +334,10 @@ def test_a_name_of_control_characters_stays_in_one_line() -> None:
     text = changed(("queue-drain, signal: queue_length", 'queue-drain, signal: "a\\nb"'))
 
     assert problems_in({"a.yaml": text}) == [
-        "a.yaml:19: spec.policies[0].signal: queue-drain uses the signal 'a\\nb', which "
-        "spec.signals does not define; defined are: queue_length, ttft_p95"
+        (
+            "a.yaml:19: spec.policies[0].signal: queue-drain uses the signal 'a\\nb', which "
+            "spec.signals does not define; defined are: queue_length, ttft_p95"
+        )
     ]
 
 
