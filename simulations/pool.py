@@ -127,6 +127,11 @@ class ReplicaPool:
         return sum(member.phase is phase for member in self.members)
 
     @property
+    def gateway_queue(self) -> int:
+        """Requests that no replica has."""
+        return len(self.gateway)
+
+    @property
     def waiting(self) -> int:
         """Requests in the wait lists of all replicas."""
         return sum(engine.waiting for _, engine in self._serving())
@@ -148,12 +153,13 @@ class ReplicaPool:
         """Let time pass: replicas compute, become ready, and are released when empty."""
         while True:
             node_at = self._next_node()
-            starting = self._next_ready(min(until, node_at))
-            if starting is not None:
-                self._compute(starting.ready_at)
-                self._make_ready(starting)
-                while self.gateway:
-                    self._route(self.gateway.popleft(), starting.ready_at)
+            due = self._next_ready(min(until, math.nextafter(node_at, -math.inf)))
+            if due:
+                now = due[0].ready_at
+                self._compute(now)
+                for member in due:
+                    self._make_ready(member)
+                self._serve_gateway(now)
             elif node_at <= until:
                 self.use_nodes(node_at)
             else:
@@ -203,28 +209,39 @@ class ReplicaPool:
             else:
                 self._drain(now)
         self._allocate(now, self._cold_start)
-        # A cold start of no seconds serves at once.
+        # A cold start of no seconds serves at once, and so does a replica that is kept.
         self.advance(now)
+        self._serve_gateway(now)
 
     def _serving(self) -> list[tuple[Member, Replica]]:
         return [*self._ready, *self._draining]
 
-    def _next_ready(self, until: float) -> Member | None:
-        due = [m for m in self.members if m.phase is Phase.STARTING and m.ready_at <= until]
-        return min(due, key=lambda member: (member.ready_at, member.number)) if due else None
+    def _next_ready(self, until: float) -> list[Member]:
+        """Return those that become ready first by `until`, all at one moment, by number."""
+        starting = [member for member in self.members if member.phase is Phase.STARTING]
+        first = min((member.ready_at for member in starting), default=math.inf)
+        return [m for m in starting if m.ready_at == first] if first <= until else []
 
     def _next_node(self) -> float:
         """When the next node is ready that somebody waits for; infinite if there is none."""
         return math.inf if self._nodes is None or not self.pending else self._nodes.next_ready
 
     def _compute(self, until: float) -> None:
-        for _, engine in self._ready:
+        for _, engine in self._serving():
             engine.advance(until)
-        for member, engine in [*self._draining]:
-            engine.advance(until)
-            if not engine.outstanding:
-                self._draining.remove((member, engine))
-                self._release(member, max(engine.clock, member.drained_from or 0.0))
+        ended = [
+            (max(engine.clock, member.drained_from or 0.0), member.number, member, engine)
+            for member, engine in self._draining
+            if not engine.outstanding
+        ]
+        # In the order of their ends: a node goes with the last replica on it.
+        for at, _, member, engine in sorted(ended, key=lambda one: one[:2]):
+            self._draining.remove((member, engine))
+            self._release(member, at)
+
+    def _serve_gateway(self, now: float) -> None:
+        while self.gateway and self._ready:
+            self._route(self.gateway.popleft(), now)
 
     def _route(self, request: Request, now: float) -> None:
         _, engine = min(self._ready, key=lambda pair: pair[1].outstanding)

@@ -63,7 +63,8 @@ def run(world: World, until: float) -> bool:
             arrive(world)
         elif pool.gateway == 0 or pool.ready == 0:
             return True
-        while pool.gateway and pool.ready:
+        # All that become ready at one moment share what has queued up.
+        while pool.gateway and pool.ready and pool.next_ready > now:
             slot = pool.gateway_first
             pool.gateway_first = world.flights[slot].following
             pool.gateway -= 1

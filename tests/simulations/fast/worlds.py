@@ -133,21 +133,6 @@ class Reference(ReplicaPool):
             self.arrive(request, request.arrival)
         self.advance(until)
 
-    def scale(self, replicas: int, now: float) -> None:
-        super().scale(replicas, now)
-        # A draining replica that is kept serves the gateway's queue at once.
-        while self.gateway and self._ready:
-            self._route(self.gateway.popleft(), now)
-
-    def _compute(self, until: float) -> None:
-        # Drained replicas give their GPUs back in the order of their ends: a node goes with the
-        # last of them.
-        for _, engine in self._draining:
-            engine.advance(until)
-        self._draining.sort(key=lambda pair: (pair[1].clock, pair[0].number))
-        super()._compute(until)
-        self._draining.sort(key=lambda pair: (pair[0].ready_at, pair[0].number))
-
     def _route(self, request: Request, now: float) -> None:
         super()._route(request, now)
         for member, engine in self._ready:
