@@ -12,7 +12,7 @@ from autoscaler.core.observation import (
     Series,
     Snapshot,
 )
-from autoscaler.core.policy import Combiner, Policy, Recommendation, Verdict, Vote
+from autoscaler.core.policy import Combiner, Policy, Recommendation, Verdict, Vote, up
 from autoscaler.core.spec import Actuation, Behavior
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
@@ -47,7 +47,7 @@ class PerReplica(Policy):
     def recommend(self, observation: Observation) -> Recommendation:
         load = observation.signal(self.signal).latest
         return Recommendation(
-            -int(-load // self.target), f"{self.signal} is {load:g}", evidence={self.signal: load}
+            up(load / self.target), f"{self.signal} is {load:g}", evidence={self.signal: load}
         )
 
 

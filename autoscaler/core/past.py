@@ -44,6 +44,8 @@ class Past:
         turns: When the direction of change reversed, Unix seconds.
         direction: Sign of the last change: 1, -1, or 0 before the first.
         desired: Replicas found in the last cycle; None before the first.
+        asleep: Whether 0 replicas would be our own doing: the last change that counts went to 0.
+            None while that is not known.
         starting: Replicas asked for that do not serve yet, by when they were asked for.
         blind_since: Since when no policy could see enough; None while one can.
         memories: What each policy wants to find again, by its place in the file.
@@ -55,15 +57,21 @@ class Past:
     turns: tuple[float, ...] = ()
     direction: int = 0
     desired: int | None = None
+    asleep: bool | None = None
     starting: tuple[Mark, ...] = ()
     blind_since: float | None = None
     memories: Mapping[str, Memory] = field(default_factory=dict)
 
     def turned(self, now: float, before: int, after: int) -> "Past":
-        """Return this past with the direction of one more change; reversals of an hour are kept."""
+        """Return this past with where one more change went; reversals of an hour are kept."""
         if before == after:
             return self
         direction = 1 if after > before else -1
         turns = tuple(time for time in self.turns if age(now, time) <= HOUR_SECONDS)
         reverses = self.direction * direction < 0
-        return replace(self, turns=(*turns, now) if reverses else turns, direction=direction)
+        return replace(
+            self,
+            turns=(*turns, now) if reverses else turns,
+            direction=direction,
+            asleep=after == 0,
+        )

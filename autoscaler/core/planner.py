@@ -7,7 +7,9 @@ policies; combine; fold the rules; remember. Then the node pools are sized for w
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from autoscaler.core.answers import asked, verdict_in
 from autoscaler.core.decision import Action, Cycle, Decision, Plan, Proposal, Reason, Step
+from autoscaler.core.errors import PolicyError
 from autoscaler.core.history import note_change, remember
 from autoscaler.core.node_plan import lead_seconds_of, size_node_pools
 from autoscaler.core.observation import GapReason, Observation, Snapshot
@@ -97,7 +99,7 @@ def decide(
     spec, now, current = workload.spec, observation.now, observation.replicas.desired
     ours = spec.actuation is Actuation.SCALE
     past = notice(past, observation.replicas, now, behavior=spec.behavior, ours=ours)
-    outside = outside_bounds(current, spec.replicas)
+    outside = outside_bounds(current, spec.replicas, asleep=past.asleep)
     if outside is not None:
         count, reason, text = outside
         moved = (Step("outside_bounds", current, count, reason, text),) if count != current else ()
@@ -106,10 +108,11 @@ def decide(
     lead = spec.replica.cold_start_seconds if lead_seconds is None else lead_seconds
     view = View(workload, observation, *read_signals(spec.signals, observation), lead)
     proposals = ask_all(view, past)
-    verdict = combine([vote_of(proposal, current) for proposal in proposals], current)
+    verdict, failure = _combined(combine, proposals, current)
     past = replace(past, blind_since=_blind_since(past, view, proposals))
-    wanted, reason, text = _wanted(view, past, verdict, proposals)
-    blind = _why_blind(view, proposals)
+    failures = [f"{one.policy} {one.why}" for one in proposals if one.failed] + failure
+    wanted, reason, text = _wanted(view, past, verdict, proposals, failures)
+    blind = _why_blind(view, failures)
     broken = why_broken(past, observation.replicas, now, lead)
     count, steps = apply(
         wanted,
@@ -150,8 +153,23 @@ def _unseen(key: str, snapshot: Snapshot) -> Decision:
     return Decision(key, None, None, None, Reason.UNSEEN, f"the target was not seen: {why}")
 
 
+def _combined(
+    combine: Combiner, proposals: tuple[Proposal, ...], current: int
+) -> tuple[Verdict, list[str]]:
+    """Fold the votes; a combiner that fails has no opinion, and says why."""
+    votes = [vote_of(proposal, current) for proposal in proposals]
+    try:
+        return verdict_in(asked(lambda: combine(votes, current))), []
+    except PolicyError as error:
+        return Verdict(None, "nobody was heard"), [f"spec.combine failed: {error}"]
+
+
 def _wanted(
-    view: View, past: Past, verdict: Verdict, proposals: tuple[Proposal, ...]
+    view: View,
+    past: Past,
+    verdict: Verdict,
+    proposals: tuple[Proposal, ...],
+    failures: list[str],
 ) -> tuple[int, Reason, str]:
     """The number before the rules: the policies' own, the fallback's, or what runs now."""
     current = view.observation.replicas.desired
@@ -165,21 +183,19 @@ def _wanted(
     if verdict.replicas is not None:
         reason = Reason.AT_TARGET if wanted == current else Reason.RECOMMENDED
         return wanted, reason, verdict.reason
-    failed = [proposal for proposal in proposals if proposal.failed]
-    if failed:
-        return current, Reason.POLICY_FAILED, f"{failed[0].policy} {failed[0].why}"
+    if failures:
+        return current, Reason.POLICY_FAILED, "; ".join(failures)
     if any(proposal.live for proposal in proposals):
         return current, Reason.NO_OPINION, verdict.reason
     why = "; ".join(f"{proposal.policy}: {proposal.why}" for proposal in proposals)
     return current, Reason.BLIND, f"no policy can see enough: {why}"
 
 
-def _why_blind(view: View, proposals: tuple[Proposal, ...]) -> str:
+def _why_blind(view: View, failures: list[str]) -> str:
     """Say, if so, what forbids a decrease: whatever a policy uses and cannot fully trust."""
     used = sorted({name for policy in view.workload.spec.policies for name in policy.uses})
     doubts = [view.describe(name) for name in used if not view.trusts(name)]
-    doubts += [f"{proposal.policy} {proposal.why}" for proposal in proposals if proposal.failed]
-    return "; ".join(doubts)
+    return "; ".join([*doubts, *failures])
 
 
 def _blind_since(past: Past, view: View, proposals: tuple[Proposal, ...]) -> float | None:

@@ -4,11 +4,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from autoscaler.core.observation import FloatArray, Memory, Observation
 from autoscaler.core.spec import Spec
+
+MOST_REPLICAS: Final = 2**31 - 1
+"""What `spec.replicas` can hold: Kubernetes counts in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,16 +132,18 @@ class Verdict:
 
 
 def up(count: float) -> int:
-    """Round a need for replicas up to a whole count, at least 0.
+    """Round a need for replicas up to a whole count, from 0 to what Kubernetes can hold.
 
     A relative 1e-9 is forgiven, so that 3.0000000001 replicas stay 3.
 
     Raises:
-        ValueError: The need is not finite.
+        ValueError: The need is not a number.
     """
-    if not math.isfinite(count):
-        raise ValueError(f"a need should be finite, not {count}")
-    return max(0, math.ceil(count - 1e-9 * max(1.0, abs(count))))
+    if math.isnan(count):
+        raise ValueError("a need should be a number, not nan")
+    if count >= MOST_REPLICAS:
+        return MOST_REPLICAS
+    return max(0, math.ceil(count - 1e-9 * max(1.0, count)))
 
 
 Combiner = Callable[[Sequence[Vote], int], Verdict]

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from autoscaler.core.answers import asked, memory_copy, recommendation_in
 from autoscaler.core.decision import Proposal, Reading
 from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory, Observation, Series
 from autoscaler.core.past import Past
-from autoscaler.core.policy import Policy, Recommendation, Vote
+from autoscaler.core.policy import Policy, Vote
 from autoscaler.core.workload import ScaledWorkload
-
-MOST_REPLICAS = 2**31 - 1
-"""What `spec.replicas` can hold: Kubernetes counts in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +58,24 @@ def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
         why = "; ".join(view.describe(name) for name in unseen)
         return Proposal(policy.label, live=False, recommendation=None, why=why)
     uses = sorted(policy.uses)
+    seen = view.observation
     observation = replace(
-        view.observation,
+        seen,
+        # A plug-in gets nothing in its hands that is ours to keep.
         signals={name: view.shown[name] for name in uses if name in view.shown},
-        memory=memory,
+        missing=MappingProxyType(seen.missing),
+        pod_samples=MappingProxyType(seen.pod_samples),
+        memory=memory_copy(memory),
         lead_seconds=view.lead_seconds,
         terms=view.workload.terms,
     )
     try:
-        answer = _answer(policy, observation)
+        answer = recommendation_in(asked(lambda: policy.recommend(observation)))
     except PolicyError as error:
         why = f"failed: {error}"
         return Proposal(policy.label, live=False, recommendation=None, why=why, failed=True)
     ageing = not all(view.trusts(name) for name in uses)
     return Proposal(policy.label, live=True, recommendation=answer, ageing=ageing)
-
-
-def _answer(policy: Policy, observation: Observation) -> Recommendation:
-    """Ask a plug-in and refuse nonsense.
-
-    Raises:
-        PolicyError: It raised; or its answer is no recommendation of a whole number in range.
-    """
-    try:
-        answer: object = policy.recommend(observation)
-    except Exception as error:  # a plug-in may raise anything, and must not stop the others
-        raise PolicyError(f"{type(error).__name__}: {error}") from error
-    if not isinstance(answer, Recommendation):
-        raise PolicyError(f"should return a Recommendation, not {type(answer).__name__}")
-    count: object = answer.replicas
-    if count is None:
-        return answer
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_REPLICAS:
-        raise PolicyError(
-            f"replicas should be a whole number from 0 to {MOST_REPLICAS}, not {count!r}"
-        )
-    return answer
 
 
 def vote_of(proposal: Proposal, current: int) -> Vote:

@@ -33,7 +33,9 @@ def notice(
         past = remember(past, now, replicas.desired, behavior)
     if not ours and past.desired is not None:
         past = note_change(past, now, past.desired, replicas.desired, behavior)
-    return replace(past, desired=replicas.desired, starting=_starting(past, replicas, now))
+    asleep = False if past.asleep is None and replicas.desired > 0 else past.asleep
+    starting = _starting(past, replicas, now)
+    return replace(past, desired=replicas.desired, asleep=asleep, starting=starting)
 
 
 def _starting(past: Past, replicas: ReplicaStatus, now: float) -> tuple[Mark, ...]:

@@ -49,9 +49,6 @@ def _not_bool(value: object) -> object:
 Number = BeforeValidator(_not_bool)
 """Annotation for numeric fields: booleans are not numbers."""
 
-Seconds = Annotated[float, Number, Field(ge=0)]
-Count = Annotated[int, Number, Field(ge=0)]
-
 
 class Actuation(StrEnum):
     """Who changes the replica count."""
@@ -83,10 +80,10 @@ class Target(Spec):
 class Bounds(Spec):
     """The least and the most replicas, enforced on every path."""
 
-    min: Annotated[NonNegativeInt, Number] = 1
+    min: Annotated[int, Number, Field(ge=0, le=2**31 - 1)] = 1
     """Fewest replicas; 0 allows sleep."""
 
-    max: Annotated[PositiveInt, Number]
+    max: Annotated[int, Number, Field(ge=1, le=2**31 - 1)]
     """Most replicas."""
 
     @model_validator(mode="after")
@@ -224,7 +221,7 @@ class Fallback(Spec):
     after_seconds: Annotated[float, Number, Field(ge=0)] = 180.0
     """Seconds without a usable recommendation before it applies."""
 
-    replicas: Literal["keep"] | Annotated[NonNegativeInt, Number] = "keep"
+    replicas: Literal["keep"] | Annotated[int, Number, Field(ge=0, le=2**31 - 1)] = "keep"
     """keep, or a count that the workload is raised to (never lowered)."""
 
 

@@ -1,5 +1,6 @@
 """The whole of a policy file: `kind: ScaledWorkload`, and the fleet of all of them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self
@@ -144,8 +145,8 @@ class FleetSpec:
         Raises:
             ValueError: Two workloads or pools share a key, or `spec.combine` names no combiner.
         """
-        keys = [workload.key for workload in self.workloads]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
+        counts = Counter(workload.key for workload in self.workloads)
+        twice = sorted(key for key, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"workload {twice[0]} is defined twice")
         names = [pool.key for pool in self.pools]

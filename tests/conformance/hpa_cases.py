@@ -129,14 +129,15 @@ def _sequence(case: Record) -> Iterator[str]:
     record = case["hpa"]
     hpa = Hpa.of(record, flag)
     yield from _effective_differences({**case, "behavior": record.get("behavior")}, hpa)
-    past, asleep = Past(), False
+    past = Past()
     for number, step in enumerate(case["steps"], start=1):
         if update := step.get("hpa_update"):
             record, hpa = update, Hpa.of(update, flag)
         now, current = EPOCH + step.get("t_ms", 0) / 1000, int(step.get("current") or 0)
         if not past.recommendations:
             past = remember(past, now, current, hpa.behavior, flag)
-        outside = outside_bounds(current, hpa.bounds, asleep=asleep)
+        may_sleep = bool(gates.get("HPAScaleToZero")) and demand
+        outside = outside_bounds(current, hpa.bounds, asleep=may_sleep and bool(past.asleep))
         found: Record = {"final": current}
         if outside is not None:
             found = {"path": PATHS[outside[1]], "final": outside[0]}
@@ -157,8 +158,6 @@ def _sequence(case: Record) -> Iterator[str]:
         final = found["final"]
         if final != current:
             past = note_change(past, now, current, final, hpa.behavior)
-            asleep = bool(gates.get("HPAScaleToZero")) and demand
-            asleep = asleep and current > 0 and final == 0 and hpa.bounds.min == 0
         expected = {key: step[key] for key in OUTPUTS if key in step}
         if found.get("partial_metric_error"):
             expected.setdefault("partial_metric_error", None)

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from autoscaler.core.history import note_change
 from autoscaler.core.observation import Gap, GapReason, Observation, Series, Snapshot
 from autoscaler.core.past import Past
 from autoscaler.core.planner import FleetState, decide, note_outcomes, plan_cycle
-from autoscaler.core.policy import Policy
+from autoscaler.core.policy import Combiner, Policy, Recommendation, Verdict, Vote
 from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import ScaledWorkload
 from tests.builders import (
@@ -156,17 +157,17 @@ def test_a_floor_that_rests_on_an_ageing_signal_stays_a_floor() -> None:
         pytest.param(Raises(), "raises failed: RuntimeError: division by cucumber", id="raises"),
         pytest.param(
             Wants.model_construct(replicas=-1),
-            "wants failed: replicas should be a whole number from 0 to 2147483647, not -1",
+            "wants failed: replicas should be a whole number, 0 or more, not -1",
             id="negative",
         ),
         pytest.param(
             Wants.model_construct(replicas=NOT_WHOLE),
-            "wants failed: replicas should be a whole number from 0 to 2147483647, not 2.5",
+            "wants failed: replicas should be a whole number, 0 or more, not 2.5",
             id="not whole",
         ),
         pytest.param(
             Wants.model_construct(replicas=True),
-            "wants failed: replicas should be a whole number from 0 to 2147483647, not True",
+            "wants failed: replicas should be a whole number, 0 or more, not True",
             id="a boolean",
         ),
     ],
@@ -190,6 +191,88 @@ def test_a_policy_that_returns_something_else_fails() -> None:
     decision = decided(a_workload(Mute()), seen(5))
 
     assert decision.text == ("mute failed: should return a Recommendation, not NoneType")
+
+
+class ExitsWhenAsked(Policy):
+    """A plug-in that wants to end the process."""
+
+    type: str = "exits"
+
+    def recommend(self, observation: Observation) -> Recommendation:
+        raise SystemExit(3)
+
+
+def broken_combiner(answer: object) -> Combiner:
+    def combine(votes: Sequence[Vote], current: int) -> Verdict:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    return combine
+
+
+def test_a_policy_cannot_end_the_process() -> None:
+    assert decided(a_workload(ExitsWhenAsked()), seen(5)).text == "exits failed: SystemExit: 3"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        pytest.param(ValueError("oh"), "ValueError: oh", id="raises"),
+        pytest.param(None, "should return a Verdict, not NoneType", id="no verdict"),
+        pytest.param(
+            Verdict(NOT_WHOLE, ""),
+            "replicas should be a whole number, 0 or more, not 2.5",
+            id="not whole",
+        ),
+    ],
+)
+def test_a_combiner_that_fails_holds_its_workload_alone(answer: object, why: str) -> None:
+    workload = a_workload(Wants(replicas=2))
+
+    decision, _ = decide(workload, seen(5), Past(), broken_combiner(answer))
+
+    assert (decision.replicas, decision.reason) == (5, Reason.POLICY_FAILED)
+    assert decision.text == f"spec.combine failed: {why}"
+
+
+def test_a_policy_cannot_change_what_is_remembered_or_recorded() -> None:
+    class Meddles(Policy):
+        type: str = "meddles"
+
+        def recommend(self, observation: Observation) -> Recommendation:
+            memory = dict(observation.memory or {"list": []})
+            memory["list"].append(1)
+            with pytest.raises(TypeError):
+                observation.missing["load"] = Gap(GapReason.EMPTY)  # type: ignore[index]
+            return Recommendation(1, "meddled", memory=memory)
+
+    workload = a_workload(Meddles())
+    _, first = decide(workload, seen(1), Past(), largest)
+    _, second = decide(workload, seen(1, at=NOON + 15), first, largest)
+
+    assert first.memories == {"0:meddles": {"list": [1]}}
+    assert second.memories == {"0:meddles": {"list": [1, 1]}}
+
+
+def test_a_workload_that_we_put_to_sleep_wakes_and_one_that_was_turned_off_does_not() -> None:
+    workload = a_workload(Wants(replicas=3), minimum=0)
+    fleet = a_fleet(workload)
+
+    def state_after(change: tuple[int, int]) -> FleetState:
+        snapshot = a_snapshot(seen(change[0]), workload)
+        plan, state = plan_cycle(fleet, FleetState(), snapshot)
+        outcome = Outcome(Action(workload.key, *change), done=True)
+        return note_outcomes(fleet, state, Cycle(snapshot, plan, (outcome,)))
+
+    zero = a_snapshot(seen(0, at=NOON + 15), workload)
+    ours, _ = plan_cycle(fleet, state_after((2, 0)), zero)
+    somebody_elses, _ = plan_cycle(fleet, state_after((2, 3)), zero)
+    found, _ = plan_cycle(fleet, FleetState(), zero)
+
+    assert ours.decisions[workload.key].replicas == 3
+    assert somebody_elses.decisions[workload.key].reason is Reason.TURNED_OFF
+    assert found.decisions[workload.key].replicas == 3
 
 
 def test_no_opinion_changes_nothing() -> None:
@@ -420,7 +503,7 @@ def test_bounds_hold_and_nothing_shrinks_unseen(
         running = decision.replicas
 
 
-@given(lower=st.floats(0, 1e4), more=st.floats(0, 1e4), running=st.integers(1, 20))
+@given(lower=st.floats(0, 1e308), more=st.floats(0, 1e307), running=st.integers(1, 20))
 def test_more_demand_never_gives_fewer_replicas(lower: float, more: float, running: int) -> None:
     workload = a_workload(PerReplica(), signals=LOAD, behavior={})
 

@@ -1,0 +1,153 @@
+"""Nonsense from a plug-in is a PolicyError: the journal can hold whatever passes."""
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoscaler.core.answers import asked, memory_copy, recommendation_in, verdict_in
+from autoscaler.core.errors import PolicyError
+from autoscaler.core.policy import Recommendation, Verdict
+
+SURROGATE = "\ud800"
+
+
+def answer(**fields: Any) -> Recommendation:
+    return Recommendation(**{"replicas": 3, "reason": "so", **fields})
+
+
+@pytest.mark.parametrize(
+    ("given_answer", "problem"),
+    [
+        pytest.param(None, "should return a Recommendation, not NoneType", id="nothing"),
+        pytest.param(
+            answer(replicas=-1), "replicas should be a whole number, 0 or more, not -1", id="less"
+        ),
+        pytest.param(answer(reason=5), "a reason should be text, not 5", id="a reason of 5"),
+        pytest.param(
+            answer(reason=SURROGATE), r"text should be Unicode, not '\ud800'", id="half a letter"
+        ),
+        pytest.param(
+            answer(evidence={"a": math.nan}),
+            "evidence should be finite numbers by name, not 'a': nan",
+            id="evidence of NaN",
+        ),
+        pytest.param(
+            answer(evidence=[1]), "evidence should be numbers by name, not [1]", id="a list"
+        ),
+        pytest.param(
+            answer(memory={"a": {1, 2}}),
+            "memory should hold JSON values only, not {1, 2}",
+            id="a set in memory",
+        ),
+        pytest.param(
+            answer(memory={"a": 2**70}),
+            "memory should hold JSON values only, not 1180591620717411303424",
+            id="more than 64 bits",
+        ),
+        pytest.param(
+            answer(memory={"a": math.inf}),
+            "memory should hold JSON values only, not inf",
+            id="infinity in memory",
+        ),
+        pytest.param(
+            answer(memory={"a": {1: 2}}),
+            "memory should hold JSON values only, not {1: 2}",
+            id="a number as a name",
+        ),
+        pytest.param(Verdict(1, ""), "should return a Recommendation, not Verdict", id="a verdict"),
+        pytest.param(
+            answer(memory=[1]), "memory should be JSON values by name, not [1]", id="no mapping"
+        ),
+        pytest.param(
+            answer(forecast="rain"), "forecast should be a Forecast, not 'rain'", id="rain"
+        ),
+        pytest.param(
+            answer(raise_only="no"), "raise_only should be true or false, not 'no'", id="a word"
+        ),
+    ],
+)
+def test_nonsense_is_named(given_answer: object, problem: str) -> None:
+    with pytest.raises(PolicyError) as failure:
+        recommendation_in(given_answer)
+
+    assert str(failure.value) == problem
+
+
+def test_a_verdict_is_checked_too() -> None:
+    assert verdict_in(Verdict(None, "nobody")) == Verdict(None, "nobody")
+    with pytest.raises(PolicyError, match="should return a Verdict, not int"):
+        verdict_in(3)
+
+
+def test_an_absurd_count_becomes_the_largest_that_kubernetes_holds() -> None:
+    assert recommendation_in(answer(replicas=10**12)).replicas == 2**31 - 1
+    assert verdict_in(Verdict(10**12, "so")).replicas == 2**31 - 1
+
+
+def test_a_good_answer_passes_unchanged_and_its_memory_is_ours() -> None:
+    memory: dict[str, Any] = {"a": [1, 2.5, None, True, "x"], "b": {"c": {}}}
+    good = answer(memory=memory, evidence={"load": 2.0})
+
+    passed = recommendation_in(good)
+    memory["a"].append("later")
+
+    assert passed.memory == {"a": [1, 2.5, None, True, "x"], "b": {"c": {}}}
+    assert passed.evidence == {"load": 2.0}
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("oh"), "ValueError: oh"),
+        (SystemExit(1), "SystemExit: 1"),
+        (UnspeakableError(), "UnspeakableError: and its text cannot be read"),
+    ],
+)
+def test_whatever_a_plug_in_raises_is_caught(error: BaseException, text: str) -> None:
+    def plugin() -> object:
+        raise error
+
+    with pytest.raises(PolicyError) as failure:
+        asked(plugin)
+
+    assert str(failure.value) == text
+
+
+def test_a_person_can_still_stop_it() -> None:
+    def plugin() -> object:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked(plugin)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=True)
+    | st.text()
+    | st.binary()
+    | st.tuples(st.integers()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=8,
+)
+
+
+@given(anything)
+def test_what_passes_survives_json(memory: object) -> None:
+    try:
+        copy = memory_copy(memory)
+    except PolicyError:
+        return
+
+    assert copy is None or orjson.loads(orjson.dumps(copy)) == copy == memory
