@@ -227,22 +227,27 @@ class _Search:
         """Leave out the stretches that are needed least, while the objective is kept."""
         if not self._keeps(self.best):
             return
-        part = 0.08
+        part, needed_after_all = 0.08, set[Stretch]()
         for _ in range(most):
             base = self.best
             found = sorted(
-                stretches(base.asked, need * base.factor),
+                set(stretches(base.asked, need * base.factor)) - needed_after_all,
                 key=lambda one: (one.share, one.first, one.level),
             )
             room, left_out = part * float(base.asked.sum()), list[Stretch]()
             for stretch in found:
-                if stretch.cells <= room:
+                # One that is larger than all the room is tried alone.
+                if stretch.cells <= room or not left_out:
                     left_out.append(stretch)
                     room -= stretch.cells
             if not left_out:
                 return
             tried = self._try(_within(without(base.asked, left_out), self.workload), base.factor)
-            if self.best is not tried:
+            if self.best is tried:
+                continue
+            if len(left_out) == 1:
+                needed_after_all.update(left_out)
+            else:
                 part /= 2
 
     def _plan(self, need: FloatArray, share: float) -> IntArray:

@@ -8,10 +8,9 @@ from typing import Final
 
 from autoscaler.controller import Controller
 from autoscaler.core.ports import Journal
-from autoscaler.core.spec import Actuation, Bounds, Slo
+from autoscaler.core.spec import Bounds, Slo
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.journal import JournalFile
-from autoscaler.plugins import load_combiner
 from simulations.baselines import Constants, constants
 from simulations.clairvoyant import Clairvoyant, clairvoyant
 from simulations.cluster import SimulatedCluster
@@ -59,7 +58,7 @@ class _Job:
         (candidate,) = (one for one in self.candidates if one.name == task)
         with _journal(self.journals, candidate) as journal:
             result, decided = run_policy(
-                self.trace, candidate.workload, self.settings, journal=journal, on_share=on_share
+                self.trace, candidate, self.settings, journal=journal, on_share=on_share
             )
         on_share(1.0)
         return _Policy(result, decided)
@@ -125,16 +124,18 @@ def unshared(one: ScaledWorkload, other: ScaledWorkload) -> Iterator[tuple[str, 
 
 def run_policy(
     trace: Trace,
-    workload: ScaledWorkload,
+    candidate: Candidate,
     settings: Settings,
     *,
     journal: Journal | None = None,
     on_share: OnShare | None = None,
 ) -> tuple[RunResult, Decided]:
     """Run one policy file under the controller, as a replay does."""
-    acting = workload.with_actuation(Actuation.SCALE)
+    fleet = candidate.fleet
+    (acting,) = fleet.workloads
     recorder = Recorder(acting.key, settings.start, journal)
-    result = run(trace, acting, settings, _Controlled(acting, recorder), on_share=on_share)
+    hand = _Controlled(fleet, recorder)
+    result = run(trace, acting, settings, hand, pools=fleet.pools, on_share=on_share)
     return result, recorder.decided()
 
 
@@ -142,22 +143,16 @@ def run_policy(
 class _Controlled:
     """The controller's hand: what decides live."""
 
-    workload: ScaledWorkload
+    fleet: FleetSpec
     journal: Journal
     _controller: Controller | None = field(default=None)
 
     def act(self, cluster: SimulatedCluster, now: float) -> None:
         if self._controller is None:
-            fleet = _fleet(self.workload)
             self._controller = Controller(
-                fleet, observer=cluster, actuator=cluster, journal=self.journal
+                self.fleet, observer=cluster, actuator=cluster, journal=self.journal
             )
         self._controller.run_once(now)
-
-
-def _fleet(workload: ScaledWorkload) -> FleetSpec:
-    combine = workload.spec.combine
-    return FleetSpec((workload,), {combine: load_combiner(combine)})
 
 
 def _terms(candidates: Sequence[Candidate]) -> ScaledWorkload:
@@ -184,8 +179,7 @@ def _journal(folder: Path | None, candidate: Candidate) -> Iterator[Journal | No
     if folder is None:
         yield None
         return
-    acting = candidate.workload.with_actuation(Actuation.SCALE)
-    with JournalFile(folder / f"{candidate.name}.jsonl", _fleet(acting)) as journal:
+    with JournalFile(folder / f"{candidate.name}.jsonl", candidate.fleet) as journal:
         yield journal
 
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from autoscaler.core.decision import Action
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import FloatArray
 from autoscaler.core.spec import Slo
 from autoscaler.core.workload import ScaledWorkload
@@ -172,6 +173,7 @@ def run(
     settings: Settings,
     hand: Hand,
     *,
+    pools: Sequence[NodePool] = (),
     replicas: int | None = None,
     on_share: OnShare | None = None,
 ) -> RunResult:
@@ -181,6 +183,7 @@ def run(
         trace: What arrives.
         workload: The policy file: profile, bounds, limits, signals.
         settings: What holds for every run.
+        pools: Node pools; the workload's own is simulated, and without it there is always room.
         hand: Looks and acts every `interval_seconds`, first that long after the start.
         replicas: How many are ready at the start; as the settings say, if absent.
         on_share: Told how far the run is, before each cycle.
@@ -198,7 +201,9 @@ def run(
         start=settings.start,
         scrape_seconds=settings.scrape_seconds,
         replicas=initial,
-        cold_start=cold_starts(spec.replica.cold_start_seconds, settings),
+        cold_start=_durations(spec.replica.cold_start_seconds, settings, [settings.seed]),
+        pools=pools,
+        provisioning=_provisioning(spec.replica.node_pool, pools, settings),
     )
     latest = trace.seconds + settings.drain_seconds
     moments: list[Moment] = []
@@ -244,10 +249,18 @@ def minutes_of(cluster: SimulatedCluster, slo: Slo) -> Minutes:
     return Minutes.of(cluster.requests, slo, cluster.seconds)
 
 
-def cold_starts(median: float, settings: Settings) -> Callable[[], float]:
-    """Return what says how long the next replica takes to start."""
+def _provisioning(
+    name: str | None, pools: Sequence[NodePool], settings: Settings
+) -> Callable[[], float] | None:
+    """Return what says how long the next node of the workload's pool takes; None without one."""
+    median = next((pool.spec.provisioning_seconds for pool in pools if pool.key == name), None)
+    # A stream of its own, as a replay draws it: cold starts stay what they were without nodes.
+    return None if median is None else _durations(median, settings, [settings.seed, 1])
+
+
+def _durations(median: float, settings: Settings, seed: list[int]) -> Callable[[], float]:
     spread = settings.cold_start_spread
     if not spread:
         return lambda: median
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(seed if len(seed) > 1 else seed[0])
     return lambda: median * math.exp(spread * float(rng.standard_normal()))

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.spec import Slo
-from autoscaler.core.workload import ScaledWorkload
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.plugins import load_combiner
 from simulations.decisions import Decided
 from simulations.run import RunResult, Settings
 from simulations.score import Percentiles
@@ -33,11 +35,20 @@ class Candidate:
         name: What to call it, unlike any other.
         workload: What it says.
         file: Where it was read from.
+        pools: Node pools. If one of them is the workload's, its nodes are simulated and sized.
     """
 
     name: str
     workload: ScaledWorkload
     file: str = ""
+    pools: tuple[NodePool, ...] = ()
+
+    @property
+    def fleet(self) -> FleetSpec:
+        """The workload and its node pool, acting whatever the files say."""
+        combine, own = self.workload.spec.combine, self.workload.spec.replica.node_pool
+        pools = tuple(pool for pool in self.pools if pool.key == own)
+        return FleetSpec((self.workload,), {combine: load_combiner(combine)}, pools).acted_on()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +133,8 @@ class Run:
             "mean_replicas": score.mean_replicas,
             "max_replicas": score.max_replicas,
             "preemptions": score.preemptions,
+            "node_gpu_hours": score.node_gpu_hours,
+            "pending_hours": score.pending_hours,
             "forecast_held": held,
             "reasons": dict(self.decided.reasons),
             "seed": self.seed,

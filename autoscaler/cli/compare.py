@@ -171,6 +171,8 @@ def _candidates(files: Sequence[Path], slo_of: Path | None) -> "list[Candidate]"
     if problems:
         raise ConfigError(*problems)
     terms = None if slo_of is None else _only(slo_of)
+    # A file of node pools alone is meant for all; a pool beside a workload is that workload's.
+    shared = [pool for one in loaded if not one.fleet.workloads for pool in one.fleet.pools]
     names, candidates = set(RESERVED), list[Candidate]()
     sources: list[Source] = []
     for path, one in zip(paths, loaded, strict=True):
@@ -181,7 +183,10 @@ def _candidates(files: Sequence[Path], slo_of: Path | None) -> "list[Candidate]"
             names.add(name)
             sources.append(one.sources[workload.key])
             taken = workload if terms is None else _under(terms, workload)
-            candidates.append(Candidate(name, taken, str(path)))
+            pools = {pool.key: pool for pool in (*shared, *one.fleet.pools)}
+            candidates.append(Candidate(name, taken, str(path), tuple(pools.values())))
+    if not candidates:
+        raise ConfigError(f"{', '.join(map(str, files))}: should hold a workload to compare")
     _check(candidates, sources)
     return candidates
 

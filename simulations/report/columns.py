@@ -71,6 +71,8 @@ def columns_of(comparison: Comparison) -> list[Column]:
             weight=10,
         ),
     ]
+    if any(run.result.score.node_gpu_hours is not None for run in comparison.runs):
+        found.append(_nodes())
     if price:
         found.append(_cost(price))
     return [*found, *_regret(), *_changes()]
@@ -122,10 +124,28 @@ def _limit(head: str, words: str, limit: float, name: str) -> Column:
     )
 
 
+def _nodes() -> Column:
+    return Column(
+        "GPU-hours of nodes",
+        "GPUs of nodes times hours from when a node was ordered until it was gone: idle GPUs are "
+        "paid too. Simulated for policy files with a node pool; the others always have room.",
+        lambda run: run.result.score.node_gpu_hours,
+        lambda run: (
+            "-"
+            if run.result.score.node_gpu_hours is None
+            else f"{run.result.score.node_gpu_hours:,.2f}"
+        ),
+        -1,
+        thrift=True,
+        weight=6,
+    )
+
+
 def _cost(price: float) -> Column:
     return Column(
         "cost",
-        f"GPU-hours at {price:g} each, in the money of the policy file.",
+        f"GPU-hours at {price:g} each, in the money of the policy file; those of the nodes where "
+        "nodes are simulated.",
         lambda run: run.result.score.cost,
         lambda run: f"{run.result.score.cost or 0:,.2f}",
         -1,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,43 @@ def test_several_workloads_of_one_file_bear_their_own_names(compare: Compare) ->
     assert [run["name"] for run in json.loads(out)["runs"]][:2] == ["both.chat", "both.code"]
 
 
+POOL = """\
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: NodePool
+metadata: {name: a100}
+spec: {gpusPerNode: 8, nodes: {min: 1, max: 3}, provisioningSeconds: 30}
+"""
+PLACED = FILE.replace("gpus: 4,", "gpus: 4, nodePool: a100,")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"chat.yaml": PLACED + "---\n" + POOL}, id="beside its workload"),
+        pytest.param({"chat.yaml": PLACED, "pools.yaml": POOL}, id="in a file for all"),
+    ],
+)
+def test_nodes_are_simulated_where_their_pool_is_given(
+    compare: Compare, files: dict[str, str]
+) -> None:
+    code, out, _ = compare(files, "--json", "--journals", "kept")
+
+    assert code == 0
+    runs = json.loads(out)["runs"]
+    assert runs[0]["name"] == "chat"
+    assert runs[0]["node_gpu_hours"] > runs[0]["gpu_hours"]
+    assert runs[-1]["node_gpu_hours"] is None
+    assert "of nodes" in Path("compare.html").read_text(encoding="utf-8")
+    assert main(["verify", "kept/chat.jsonl"]) == 0
+
+
+def test_a_file_of_node_pools_alone_is_nothing_to_compare(compare: Compare) -> None:
+    code, _, err = compare({"pools.yaml": POOL})
+
+    assert code == 2
+    assert err == "pools.yaml: should hold a workload to compare\n"
+
+
 def test_journals_can_be_verified(compare: Compare) -> None:
     code, _, _ = compare({"ten.yaml": wanting(10)}, "--journals", "kept/here", "--no-report")
 
@@ -170,6 +208,18 @@ def test_the_narrower_the_terminal_the_fewer_columns(
     assert max(len(line) for line in plain.splitlines()) <= 60
     assert "promised" in plain
     assert "No room for: replicas, mean / most" in err
+
+
+def test_a_person_at_a_terminal_sees_each_part_go_on(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+
+    _, _, err = compare({"ten.yaml": wanting(10)}, "--no-report")
+
+    assert all(name in err for name in ("clairvoyant", "static", "ten"))
 
 
 def test_no_color_is_honoured(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:

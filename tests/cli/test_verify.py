@@ -1,6 +1,7 @@
 """autoscaler verify: what it prints and how it exits."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,46 @@ def test_json_holds_the_decisions_of_both(
     (verdict,) = document["workloads"]
     assert len(verdict["first"]) == 3
     assert verdict["first"][0]["recorded"]["replicas"] != verdict["first"][0]["now"]["replicas"]
+
+
+def test_other_bytes_for_the_same_decisions_are_told_apart(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = journal.read_text(encoding="utf-8").splitlines()
+    lines[3] = json.dumps(json.loads(lines[3]))  # the same, with spaces
+    journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    code = main(["verify", str(journal)])
+
+    assert code == 1
+    assert capsys.readouterr().out.endswith(
+        "The decisions are the same, but 1 of 40 lines would be written with other bytes.\n"
+    )
+
+
+def test_workloads_without_a_file_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = recorded(tmp_path / "day.jsonl", tracking(), tracking(name="code"), cycles=2)
+    file = tmp_path / "chat.yaml"
+    file.write_text(FILE.replace("target: 10}", "target: 20}"), encoding="utf-8")
+
+    main(["verify", str(journal), "--workload", str(file)])
+
+    assert capsys.readouterr().err == (
+        "not decided again, for no policy file names them: llm/code\n"
+    )
+
+
+def test_a_person_at_a_terminal_sees_how_far_it_is(
+    journal: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+
+    assert main(["verify", str(journal)]) == 0
+
+    assert "40 cycles decided again" in capsys.readouterr().err
 
 
 def test_no_journal_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

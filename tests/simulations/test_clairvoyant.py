@@ -10,6 +10,7 @@ from autoscaler.core.spec import Slo
 from simulations.baselines import constants
 from simulations.clairvoyant import ask_ahead, clairvoyant, needed, stretches, without
 from simulations.run import Settings
+from simulations.trace import Trace
 from tests.simulations.builders import a_trace
 from tests.simulations.comparing import SETTINGS, a_burst, serving
 
@@ -110,6 +111,23 @@ def test_where_nothing_keeps_the_objective_the_least_misses_are_taken() -> None:
 
     assert plan.result.score.attainment < 0.8
     assert plan.result.score.max_replicas == 1
+
+
+@pytest.mark.slow
+def test_what_is_needed_least_is_left_out_while_the_objective_is_kept() -> None:
+    """Two bursts that need the same, one of them as short as a blink: it may be missed."""
+    long = a_burst().arrivals
+    blink = np.linspace(250.0, 252.0, 120)
+    arrivals = np.sort(np.concatenate([long, blink]))
+    rows = np.full(len(arrivals), 300), np.full(len(arrivals), 20)
+    both = Trace("both", arrivals, *rows)
+
+    plan = clairvoyant(both, serving(), SETTINGS)
+
+    assert plan.result.score.attainment >= 0.8
+    assert plan.simulations > 2
+    late = plan.result.timeline.seconds > 230
+    assert plan.result.timeline.desired[late].max() == 1
 
 
 def test_the_plan_sleeps_where_it_may_and_nobody_comes() -> None:

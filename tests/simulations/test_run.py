@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 
+from autoscaler.core.node_pools import NodeBounds, NodePool, NodePoolMetadata, NodePoolSpec
 from simulations.compare import run_policy
 from simulations.replay import replay
 from simulations.run import Schedule, Settings, follow
+from simulations.runs import Candidate
 from tests.simulations.comparing import SETTINGS, a_burst, candidates, serving
 
 
 def test_a_policys_run_is_what_a_replay_says() -> None:
-    workload = candidates()[0].workload
+    candidate = candidates()[0]
 
-    result, decided = run_policy(a_burst(), workload, SETTINGS)
-    told = replay(a_burst(), workload, drain_seconds=120)
+    result, decided = run_policy(a_burst(), candidate, SETTINGS)
+    told = replay(a_burst(), candidate.workload, drain_seconds=120)
 
     assert result.score == told.score
     assert result.changes == told.changes
@@ -21,6 +23,26 @@ def test_a_policys_run_is_what_a_replay_says() -> None:
     assert sum(count for _, count in decided.reasons) == told.cycles
     assert [(c.seconds, c.before, c.after) for c in decided.changes] == list(told.changes)
     assert all(change.done and change.text and change.because for change in decided.changes)
+
+
+def test_a_policys_run_waits_for_nodes_as_a_replay_does() -> None:
+    """One node of four GPUs is there for one replica of four; every other one takes a minute."""
+    spec = NodePoolSpec(gpus_per_node=4, nodes=NodeBounds(max=9), provisioning_seconds=60)
+    pools = (NodePool(metadata=NodePoolMetadata(name="h100"), spec=spec),)
+    roomy = candidates()[0].workload
+    replica = roomy.spec.replica.model_copy(update={"node_pool": "h100"})
+    placed = roomy.model_copy(update={"spec": roomy.spec.model_copy(update={"replica": replica})})
+    spread = Settings(drain_seconds=120, cold_start_spread=0.3, seed=4)
+
+    result, _ = run_policy(a_burst(), Candidate("placed", placed, pools=pools), spread)
+    told = replay(a_burst(), placed, pools=pools, drain_seconds=120, cold_start_spread=0.3, seed=4)
+    without, _ = run_policy(a_burst(), Candidate("roomy", roomy), spread)
+
+    assert result.score == told.score
+    assert result.score.node_gpu_hours is not None
+    assert result.score.pending_hours is not None
+    assert result.score.pending_hours > 0
+    assert without.score.node_gpu_hours is None
 
 
 def test_a_schedule_is_followed_at_the_next_cycle() -> None:
@@ -34,7 +56,7 @@ def test_a_schedule_is_followed_at_the_next_cycle() -> None:
 
 
 def test_following_a_runs_own_schedule_gives_the_same_run() -> None:
-    run, _ = run_policy(a_burst(), candidates()[0].workload, SETTINGS)
+    run, _ = run_policy(a_burst(), candidates()[0], SETTINGS)
 
     again = follow(a_burst(), candidates()[0].workload, SETTINGS, run.schedule())
 
