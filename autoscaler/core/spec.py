@@ -49,6 +49,12 @@ def _not_bool(value: object) -> object:
 Number = BeforeValidator(_not_bool)
 """Annotation for numeric fields: booleans are not numbers."""
 
+Seconds = Annotated[float, Number, Field(ge=0)]
+"""A time that may be 0."""
+
+Seconds = Annotated[float, Number, Field(ge=0)]
+"""A duration; 0 is one."""
+
 
 class Actuation(StrEnum):
     """Who changes the replica count."""
