@@ -9,6 +9,7 @@ from autoscaler.config.installed import Installed
 from autoscaler.config.nodes import List, Mapping, Path, Scalar, get, leaves
 from autoscaler.config.problems import Problem, did_you_mean, listed
 from autoscaler.config.query import placeholders_in, query_faults
+from autoscaler.core.behavior import effective
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.policy import Policy
 from autoscaler.core.spec import Role
@@ -35,6 +36,7 @@ def errors_in(draft: Draft, installed: Installed) -> Iterator[Problem]:
         yield from _signals_of(draft, index, policy)
     if draft.workload is not None:
         yield from _fallback(draft, draft.workload)
+        yield from _rates(draft, draft.workload)
 
 
 def warnings_in(draft: Draft) -> Iterator[Problem]:
@@ -173,6 +175,29 @@ def _matches_everything(draft: Draft, workload: ScaledWorkload) -> Iterator[Prob
                 (*SIGNALS, name, "query"),
                 "spec.match is empty: this query takes the series of every workload",
             )
+
+
+def _rates(draft: Draft, workload: ScaledWorkload) -> Iterator[Problem]:
+    """Yield rate limits that the API server refuses, or that no sleeping workload could leave."""
+    behavior = workload.spec.behavior
+    if behavior is None:
+        return
+    for direction, rules in (("scaleUp", behavior.scale_up), ("scaleDown", behavior.scale_down)):
+        if rules is not None and rules.policies == ():
+            yield draft.problem(
+                ("spec", "behavior", direction, "policies"),
+                "should have at least one rate limit; leave it out for the defaults, or set "
+                "selectPolicy: Disabled",
+            )
+    limits = effective(behavior).scale_up
+    choose = all if limits.select == "Min" else any
+    wakes = limits.select != "Disabled" and choose(one.type == "Pods" for one in limits.policies)
+    if workload.spec.replicas.min == 0 and limits.policies and not wakes:
+        yield draft.problem(
+            ("spec", "behavior", "scaleUp"),
+            "at 0 replicas a percentage allows 0 more, so nothing would wake the workload: add "
+            "{type: Pods, value: 4, periodSeconds: 15}, or set replicas.min to 1",
+        )
 
 
 def _sleeps_for_ever(draft: Draft, workload: ScaledWorkload) -> Iterator[Problem]:
