@@ -1,35 +1,35 @@
-"""Traffic traces, one row for each request: read strictly; what is wrong names file and line."""
+"""Traffic traces: one row for each request, as arrays; read strictly from the public layouts."""
 
-import csv
-import gzip
 import math
-import zlib
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from io import BufferedReader
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoscaler.core.errors import TraceError
 from autoscaler.core.observation import FloatArray
+from simulations.layouts import (
+    MOST_REQUESTS,
+    OURS,
+    Requests,
+    layout_of,
+    read_objects,
+    read_rows,
+)
+from simulations.lengths import IntArray
+from simulations.rates import COLUMNS, Rates, read_rates
+from simulations.source import Source, opened
+from simulations.table import header_of
 
-IntArray = NDArray[np.int64]
+__all__ = ["IntArray", "Trace", "cut", "read_trace", "scaled"]
 
-COLUMNS: Final = ("arrival_s", "prompt_tokens", "output_tokens")
-MOST_ROWS: Final = 10_000_000
-LONGEST_LINE: Final = 65_536
-LONGEST_SECONDS: Final = 366 * 86_400.0
-MOST_TOKENS: Final = 100_000_000
-GZIP_MAGIC: Final = b"\x1f\x8b"
+_FIELDS: Final = {"arrivals": np.float64, "prompt_tokens": np.int64, "output_tokens": np.int64}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """Requests in the order of their arrival.
+    """Requests in the order of their arrival; 24 bytes each.
 
     Attributes:
         name: What to call it.
@@ -38,6 +38,8 @@ class Trace:
         output_tokens: Tokens to write, at least 1 each; shape (n,).
         empty_answers: Rows that recorded 0 output tokens. An engine writes the end-of-text token
             even then, so such a row is 1 in `output_tokens`.
+        start: When the trace began, Unix seconds; None where nobody knows.
+        notes: What a reader should know of how it came about, a sentence each.
     """
 
     name: str
@@ -45,17 +47,20 @@ class Trace:
     prompt_tokens: IntArray
     output_tokens: IntArray
     empty_answers: int = 0
+    start: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Freeze the arrays.
+        """Freeze the arrays; those that are frozen already are not copied.
 
         Raises:
             ValueError: They are not such rows.
         """
-        for field, kind in zip(COLUMNS, (np.float64, np.int64, np.int64), strict=True):
-            attribute = "arrivals" if field == "arrival_s" else field
-            array = np.array(getattr(self, attribute), dtype=kind)
-            array.flags.writeable = False
+        for attribute, kind in _FIELDS.items():
+            array = np.asarray(getattr(self, attribute), dtype=kind)
+            if array.flags.writeable:
+                array = array.copy()
+                array.flags.writeable = False
             object.__setattr__(self, attribute, array)
         rows = self.arrivals.shape
         if len(rows) != 1 or rows[0] < 1:
@@ -64,7 +69,7 @@ class Trace:
             raise ValueError("the columns of a trace should have one length")
         if not np.all(np.isfinite(self.arrivals)) or self.arrivals[0] < 0:
             raise ValueError("arrivals should be finite and not negative")
-        if np.any(np.diff(self.arrivals) < 0):
+        if np.any(self.arrivals[1:] < self.arrivals[:-1]):
             raise ValueError("arrivals should not fall")
         if self.prompt_tokens.min() < 1 or self.output_tokens.min() < 1:
             raise ValueError("every request should have at least one token each way")
@@ -78,172 +83,171 @@ class Trace:
         return float(self.arrivals[-1])
 
 
-def read_trace(path: Path) -> Trace:
-    """Read a request-level trace: CSV with a header, plain or gzip.
+def read_trace(
+    path: Path,
+    rng: np.random.Generator | None = None,
+    *,
+    scale: float = 1.0,
+    begin: float = 0.0,
+    end: float = math.inf,
+) -> Trace:
+    """Read a trace: our columns, or those of a public one; CSV or JSON lines, plain or gzip.
 
-    The columns `arrival_s,prompt_tokens,output_tokens` may stand in any order, with others beside
-    them. A byte-order mark, quoted fields, CRLF and empty lines are accepted. Memory is bounded
-    by the rows that were read, not by what the file claims.
+    Which layout it is, is told by the header or the first JSON object (`layouts.py`); a rate-level
+    trace becomes single requests (`rates.py`). The columns may stand in any order, with others
+    beside them. A byte-order mark, quoted fields, CRLF and empty lines are accepted. Memory is
+    bounded by the rows that were read, not by what the file claims.
+
+    Args:
+        path: The file.
+        rng: Draws the requests of a rate-level trace, and those that scaling takes or adds; one
+            with seed 0 if absent.
+        scale: How many times as many requests.
+        begin: Where to begin, seconds since the trace began; times count from there.
+        end: Where to end, exclusive.
 
     Raises:
-        TraceError: The file cannot be read or a row is wrong. The message is one line: file,
-            line, column, rule, and the value found.
+        TraceError: The file cannot be read or a row is wrong: one line with file, line, column,
+            rule, and the value found. Or nothing arrives in the part asked for.
+        ValueError: Scale, begin or end is out of range.
     """
-    try:
-        with path.open("rb") as raw:
-            return _Reading(path, _opened(path, raw)).trace()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise TraceError(f"{path}: cannot be read: {reason}") from error
+    _check_scale(scale)
+    _check_part(begin, end)
+    rng = rng or np.random.default_rng(0)
+    with opened(path) as source:
+        first = source.first_line()
+        if first.lstrip().startswith("{"):
+            requests = read_objects(source, first)
+        else:
+            names = header_of(first, source)
+            if set(COLUMNS) <= set(names) and not set(OURS.names) <= set(names):
+                rates = read_rates(source, names)
+                return cut(_drawn(source, rates, rng, scale, begin, end), begin, end)
+            requests = read_rows(source, names, layout_of(names, source))
+    return scaled(cut(_named(source.name, requests), begin, end), scale, rng)
 
 
-def _opened(path: Path, raw: BinaryIO) -> BinaryIO:
-    """Return the plain bytes of a file that may be compressed."""
-    start = raw.read(len(GZIP_MAGIC))
-    raw.seek(0)
-    if start == GZIP_MAGIC:
-        return BufferedReader(gzip.GzipFile(fileobj=raw))
-    if path.suffix == ".gz" and start:
-        raise TraceError(f"{path}:1: should be gzip data, as its name says; starts with {start!r}")
-    return raw
+def cut(trace: Trace, begin: float, end: float) -> Trace:
+    """Return the part from `begin` to `end` (seconds since the trace began, end exclusive).
 
+    Times count from `begin`, and the start of the part is as much later.
 
-class _Reading:
-    """One pass over one file."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self._path = path
-        self._file = file
-        self._line = 0
-
-    def trace(self) -> Trace:
-        rows = csv.reader(self._lines(), skipinitialspace=True, strict=True)
-        arrivals, prompts, outputs = array("d"), array("q"), array("q")
-        empty = 0
-        try:
-            names = self._header(rows)
-            at_arrival, at_prompt, at_output = (names.index(name) for name in COLUMNS)
-            width, latest = len(names), 0.0
-            for row in rows:
-                if not row:
-                    continue
-                if len(row) != width:
-                    raise self._wrong(
-                        "", f"should have {width} fields, as the header, not {len(row)}"
-                    )
-                arrival = self._arrival(row[at_arrival], latest)
-                prompt = self._tokens(row[at_prompt], "prompt_tokens")
-                output = self._tokens(row[at_output], "output_tokens")
-                if prompt == 0:
-                    raise self._wrong("prompt_tokens", "should be at least 1, not 0")
-                if output == 0:
-                    empty, output = empty + 1, 1
-                if len(arrivals) == MOST_ROWS:
-                    raise self._wrong("", f"should have at most {MOST_ROWS:,} requests")
-                latest = arrival
-                arrivals.append(arrival)
-                prompts.append(prompt)
-                outputs.append(output)
-        except csv.Error as error:
-            raise TraceError(f"{self._path}:{self._line}: not CSV: {error}") from error
-        if not arrivals:
-            raise self._wrong("", "should have at least one request below the header, has 0 rows")
-        return Trace(
-            self._path.name.removesuffix(".gz").removesuffix(".csv"),
-            np.array(arrivals),
-            np.array(prompts),
-            np.array(outputs),
-            empty,
+    Raises:
+        TraceError: Nothing arrives in it.
+        ValueError: The part is no stretch of time.
+    """
+    _check_part(begin, end)
+    if begin == 0 and trace.seconds < end:
+        return trace
+    first, last = np.searchsorted(trace.arrivals, (begin, end)).tolist()
+    if first == last:
+        raise TraceError(
+            f"{trace.name}: no request arrives from {begin:g} to {end:g} s; "
+            f"the last one arrives at {trace.seconds:.15g} s"
         )
+    return replace(
+        trace,
+        arrivals=trace.arrivals[first:last] - begin,
+        prompt_tokens=trace.prompt_tokens[first:last],
+        output_tokens=trace.output_tokens[first:last],
+        start=None if trace.start is None else trace.start + begin,
+        notes=(*trace.notes, f"Cut from {begin:g} to {end:g} s."),
+    )
 
-    def _header(self, rows: Iterator[list[str]]) -> Sequence[str]:
-        names = [name.strip() for name in next(rows, [])]
-        if not any(names):
-            self._line = max(1, self._line)
-            raise self._wrong("", f"should be a header with {_listed(COLUMNS)}; the file is empty")
-        missing = [name for name in COLUMNS if name not in names]
-        if missing and {"t_s", "requests"} <= set(names):
-            raise self._wrong(
-                "",
-                f"this is a rate-level trace ({', '.join(names)}); a replay needs one row for "
-                f"each request, for now: {','.join(COLUMNS)}",
-            )
-        if missing:
-            shown = ", ".join(repr(name[:40]) for name in names[:12])
-            raise self._wrong("", f"should have the columns {_listed(missing)}; found {shown}")
-        twice = [name for name in COLUMNS if names.count(name) > 1]
-        if twice:
-            raise self._wrong(twice[0], "should be one column, found two of this name")
-        return names
 
-    def _arrival(self, text: str, latest: float) -> float:
-        try:
-            arrival = float(text)
-        except ValueError:
-            arrival = math.nan
-        if "_" in text or not text.isascii() or math.isnan(arrival):
-            raise self._wrong("arrival_s", f"should be a number of seconds, not {_shown(text)}")
-        if not latest <= arrival <= LONGEST_SECONDS:
-            if arrival < 0:
-                raise self._wrong("arrival_s", f"should not be negative, not {_shown(text)}")
-            if arrival < latest:
-                rule = f"should not be before the row above ({latest:.15g}): sort the rows by time"
-                raise self._wrong("arrival_s", f"{rule}; found {_shown(text)}")
-            raise self._wrong(
-                "arrival_s",
-                f"should be seconds since the trace began, at most {LONGEST_SECONDS:.0f} "
-                f"(a year), not {_shown(text)}",
-            )
-        return arrival
+def scaled(trace: Trace, factor: float, rng: np.random.Generator) -> Trace:
+    """Return a trace with `factor` times as many requests, on average.
 
-    def _tokens(self, text: str, column: str) -> int:
-        # Nine digits hold the most tokens allowed: an endless number is never converted.
-        if text.isascii() and text.isdecimal() and len(text) <= 9:
-            tokens = int(text)
-            if tokens <= MOST_TOKENS:
-                return tokens
-        try:
-            number = float(text) if "_" not in text and text.isascii() else math.nan
-        except ValueError:
-            number = math.nan
-        if number < 0:
-            raise self._wrong(column, f"should not be negative, not {_shown(text)}")
-        if number > MOST_TOKENS:
-            raise self._wrong(column, f"should be at most {MOST_TOKENS}, not {_shown(text)}")
-        raise self._wrong(column, f"should be a whole number of tokens, not {_shown(text)}")
+    Each request is kept or repeated independently: `factor` times on average, the whole part of it
+    for certain. The first of several keeps its time, the others arrive at random times before the
+    next request of the trace. What is slow in the trace stays; what is faster than its requests
+    becomes Poisson.
 
-    def _lines(self) -> Iterator[str]:
-        """Yield the file's lines, each with its end; count them."""
-        while True:
-            self._line += 1
-            try:
-                line = self._file.readline(LONGEST_LINE)
-                text = line.decode("utf-8-sig" if self._line == 1 else "utf-8")
-            except EOFError as error:
-                rule = "the gzip data ends early: the file is truncated"
-                raise self._wrong("", rule) from error
-            except (gzip.BadGzipFile, zlib.error) as error:
-                raise self._wrong("", f"the gzip data is broken: {error}") from error
-            except UnicodeDecodeError as error:
-                byte = error.object[error.start]
-                raise self._wrong("", f"should be UTF-8, found byte 0x{byte:02x}") from error
-            if not line:
-                self._line -= 1
-                return
-            if len(line) == LONGEST_LINE:
-                raise self._wrong("", f"a line should be shorter than {LONGEST_LINE} bytes")
-            yield text
+    Raises:
+        TraceError: Nothing is left, or more than fits.
+        ValueError: The factor is not above 0.
+    """
+    _check_scale(factor)
+    if factor == 1:
+        return trace
+    if len(trace) * factor > MOST_REQUESTS:
+        raise TraceError(_too_many(trace.name, len(trace) * factor))
+    whole, part = divmod(factor, 1.0)
+    times = np.full(len(trace), int(whole)) + (rng.random(len(trace)) < part)
+    rows = np.repeat(np.arange(len(trace)), times)
+    if not len(rows):
+        raise TraceError(f"{trace.name}: scaled by {factor:g}, no request is left")
+    arrivals = trace.arrivals[rows]
+    again = np.flatnonzero(np.diff(rows, prepend=-1) == 0)
+    room = np.append(np.diff(trace.arrivals), 0.0)
+    arrivals[again] += rng.random(len(again)) * room[rows[again]]
+    order = np.argsort(arrivals, kind="stable") if len(again) else slice(None)
+    empty = trace.empty_answers * len(rows) / len(trace)
+    return replace(
+        trace,
+        arrivals=arrivals[order],
+        prompt_tokens=trace.prompt_tokens[rows][order],
+        output_tokens=trace.output_tokens[rows][order],
+        empty_answers=round(empty),
+        notes=(*trace.notes, f"Scaled by {factor:g}."),
+    )
 
-    def _wrong(self, column: str, rule: str) -> TraceError:
-        where = (
-            f"{self._path}:{self._line}: {column}: " if column else f"{self._path}:{self._line}: "
+
+def _drawn(
+    source: Source,
+    rates: Rates,
+    rng: np.random.Generator,
+    scale: float,
+    begin: float,
+    end: float,
+) -> Trace:
+    """Draw the bins that overlap a stretch of time."""
+    part = rates.between(begin, end)
+    if part is None:
+        raise TraceError(
+            f"{source.path}: no bin lies between {begin:g} and {end:g} s; "
+            f"the last one ends at {rates.seconds:.15g} s"
         )
-        return TraceError(f"{where}{rule}")
+    part = part.scaled(scale)
+    if part.total > MOST_REQUESTS:
+        raise TraceError(_too_many(str(source.path), part.total))
+    requests = part.draw(rng)
+    if not len(requests.arrivals):
+        raise TraceError(
+            f"{source.path}: no request was drawn: {part.total:.3g} are expected in all"
+        )
+    return _named(source.name, requests)
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:40]}...")
+def _named(name: str, requests: Requests) -> Trace:
+    for column in (requests.arrivals, requests.prompts, requests.outputs):
+        column.flags.writeable = False  # so that a trace takes them over without a copy
+    return Trace(
+        name,
+        requests.arrivals,
+        requests.prompts,
+        requests.outputs,
+        requests.empty_answers,
+        requests.start,
+        requests.notes,
+    )
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def _too_many(name: str, requests: float) -> str:
+    share = 0.99 * MOST_REQUESTS / requests
+    return (
+        f"{name}: stands for {requests:,.0f} requests, at most {MOST_REQUESTS:,} can be replayed: "
+        f"scale it to {share:.2g} of that, or cut a part out"
+    )
+
+
+def _check_scale(factor: float) -> None:
+    if not 0 < factor < math.inf:
+        raise ValueError(f"scale should be above 0, not {factor:g}")
+
+
+def _check_part(begin: float, end: float) -> None:
+    if not 0 <= begin < end:
+        raise ValueError(
+            f"a part should begin at 0 or later and end after, not {begin:g} to {end:g}"
+        )
