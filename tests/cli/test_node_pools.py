@@ -45,6 +45,13 @@ def test_check_says_of_a_replica_that_it_takes_several_nodes(run: Run) -> None:
     assert ran.out.splitlines()[0].endswith(", on node pool h100, 4 whole nodes for each replica")
 
 
+def test_check_of_one_policy_names_no_combiner(run: Run) -> None:
+    alone = ON_POOL.replace("    - {type: queue-drain, signal: queue_length}\n", "")
+    Path("chat.yaml").write_text(f"{alone}---\n{POOL}")
+
+    assert ", latency-guard(ttft_p95), watching only, on node pool" in run("check", "chat.yaml").out
+
+
 def test_check_names_a_pool_that_is_not_given(run: Run) -> None:
     Path("chat.yaml").write_text(ON_POOL)
 

@@ -72,6 +72,10 @@ def test_replay_takes_one_workload_of_several(run: Run) -> None:
     )
     assert run(*REPLAY, "--name", "other").code == 0
     assert run(*REPLAY, "--name", "llm/other").code == 0
+    Path("chat.yaml").write_text(f"{WORKLOAD}---\n{WORKLOAD.replace('llm', 'dev')}")
+    assert run(*REPLAY, "--name", "chat").err == (
+        "chat.yaml: 'chat' names several workloads; choose one: llm/chat, dev/chat\n"
+    )
 
 
 def test_replay_on_other_replicas(run: Run) -> None:

@@ -117,6 +117,15 @@ def test_two_pools_of_one_name_are_an_error() -> None:
     ]
 
 
+def test_a_pool_without_a_name_is_told_once() -> None:
+    nameless = POOL.replace("metadata: {name: h100}", "metadata: {}")
+
+    assert problems_in({"a.yaml": nameless, "b.yaml": nameless}) == [
+        "a.yaml:3: metadata.name: is required",
+        "b.yaml:3: metadata.name: is required",
+    ]
+
+
 def test_a_pool_and_a_workload_may_share_a_name() -> None:
     assert problems_in({"a.yaml": ON_POOL, "b.yaml": POOL.replace("h100", "chat")}) == []
 
