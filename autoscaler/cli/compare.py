@@ -255,11 +255,11 @@ def _check_initial(candidates: "Sequence[Candidate]", initial: int | None) -> No
     from autoscaler.core.errors import ConfigError
 
     for candidate in candidates:
-        most = candidate.workload.spec.replicas.max
-        if initial is not None and initial > most:
+        bounds = candidate.workload.spec.replicas
+        if initial is not None and bounds.clamp(initial) != initial:
             raise ConfigError(
-                f"--initial: should be at most spec.replicas.max of {candidate.file} ({most}), "
-                f"not {initial}"
+                f"--initial: should be from spec.replicas.min to max of {candidate.file} "
+                f"({bounds.min}-{bounds.max}), not {initial}"
             )
 
 

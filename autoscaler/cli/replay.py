@@ -97,9 +97,10 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
     loaded = read_fleet([workload])
     chosen = _with_profile(_chosen(loaded, workload, name), profile)
     source = loaded.sources[chosen.key]
-    if initial is not None and initial > chosen.spec.replicas.max:
+    bounds = chosen.spec.replicas
+    if initial is not None and bounds.clamp(initial) != initial:
         raise ConfigError(
-            f"--initial: should be at most spec.replicas.max ({chosen.spec.replicas.max}), "
+            f"--initial: should be from spec.replicas.min to max ({bounds.min}-{bounds.max}), "
             f"not {initial}"
         )
     if journal is not None:

@@ -280,7 +280,7 @@ def test_no_color_is_honoured(compare: Compare, monkeypatch: pytest.MonkeyPatch)
         pytest.param(
             {"a.yaml": FILE},
             ["--initial", "7"],
-            r"--initial: should be at most spec\.replicas\.max of a\.yaml \(6\), not 7",
+            r"--initial: should be from spec\.replicas\.min to max of a\.yaml \(1-6\), not 7",
             id="more than the maximum",
         ),
         pytest.param(
