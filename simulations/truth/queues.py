@@ -27,6 +27,8 @@ SEEDS: Final = 20
 T999: Final = 3.883
 """Student's t, 99.9 % two-sided, with one degree of freedom less than `SEEDS`."""
 SERVICE_SECONDS: Final = 1.0
+FEWEST: Final = 10
+"""Requests for each seed."""
 WARM_UP: Final = 0.1
 """Share of the requests at the beginning that are not counted."""
 
@@ -181,9 +183,9 @@ def rows(requests: int) -> list[Row]:
     Args:
         requests: For each seed and queue, where the engine is compiled; else a tenth of it.
     """
-    requests = requests if can_compile() else requests // 10
+    requests = requests if can_compile() else max(FEWEST, requests // 10)
     found = [one_replica(seats, load, requests) for seats in SEATS for load in LOADS]
-    found.append(plain_reference(requests // 50))
+    found.append(plain_reference(max(FEWEST, requests // 50)))
     found += [two_replicas(load, requests) for load in LOADS]
     found += [many_replicas(count, load, requests) for count in (4, 16) for load in (0.8, 0.95)]
     return [row for pair in found for row in pair]

@@ -12,7 +12,7 @@ from tests.simulations.truth.tables import tiny_tables
 def test_the_command_prints_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tiny_tables(tmp_path)
 
-    code = main(["--data", str(data), "--requests", "60", "--plain-requests", "100"])
+    code = main(["--data", str(data), "--requests", "100", "--plain-requests", "100"])
 
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
