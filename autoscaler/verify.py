@@ -185,7 +185,7 @@ def verify(
             difference = _difference(line, cycle, key, again)
             verdicts[key] = verdict.after(difference, keep)
         pools = [one.after(line, cycle, again) for one in pools]
-        other_lines += line_of(again, written) != raw
+        other_lines += line_of(again, line - 1, written) != raw
         started = started if cycles else cycle.plan.now
         cycles += 1
         if on_cycle is not None:
@@ -210,14 +210,9 @@ def recorded_fleet(journal: Path) -> FleetSpec:
     """
     where, installed = f"{journal}:1", Installed()
     header = read_header(journal)
-    documents, pool_documents = header.get("workloads"), header.get("pools", [])
-    if not isinstance(documents, list) or not documents:
-        raise ConfigError(f"{where}: workloads: should be a list with at least one policy file")
-    if not isinstance(pool_documents, list):
-        raise ConfigError(f"{where}: pools: should be a list")
     workloads: list[ScaledWorkload] = []
     pools: list[NodePool] = []
-    for document in (*documents, *pool_documents):
+    for document in (*header["workloads"], *header.get("pools", [])):
         problems: list[Problem] = []
         node = read_json(str(journal), json.dumps(document), problems)
         draft = read_draft(str(journal), node, installed, problems)
@@ -256,14 +251,15 @@ def _in_order(workload: ScaledWorkload, order: tuple[str, ...]) -> ScaledWorkloa
     return workload.model_copy(update={"spec": spec})
 
 
-def line_of(cycle: Cycle, written: SeriesByKey) -> bytes:
+def line_of(cycle: Cycle, number: int, written: SeriesByKey) -> bytes:
     """Return a cycle as the journal writes it, line end included.
 
     Args:
         cycle: The cycle.
+        number: Its number in the journal, from 1.
         written: The series as last written; updated in place.
     """
-    return orjson.dumps(encode(cycle, written), option=orjson.OPT_SORT_KEYS) + b"\n"
+    return orjson.dumps(encode(cycle, number, written), option=orjson.OPT_SORT_KEYS) + b"\n"
 
 
 def _as_recorded(fleet: FleetSpec, recorded: FleetSpec, journal: Path) -> FleetSpec:

@@ -126,7 +126,9 @@ def test_encoding_what_was_read_gives_the_lines_of_the_file(tmp_path: Path) -> N
     journal = recorded(tmp_path / "day.jsonl", tracking())
     written = SeriesByKey()
 
-    lines = [line_of(cycle, written) for cycle in read_journal(journal)]
+    lines = [
+        line_of(cycle, number, written) for number, cycle in enumerate(read_journal(journal), 1)
+    ]
 
     assert b"".join(lines) == journal.read_bytes().partition(b"\n")[2]
 
@@ -224,10 +226,10 @@ def test_a_policy_that_is_not_installed_is_named_with_its_place(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param('{"kind":"header","version":1}', "workloads: should be a list", id="nothing"),
+        pytest.param('{"kind":"header","version":1}', "workloads: field required", id="nothing"),
         pytest.param(
-            '{"kind":"header","pools":1,"version":1,"workloads":[{}]}',
-            "pools: should be a list",
+            '{"kind":"header","pools":1,"version":1,"workloads":[{"metadata":{"name":"chat"},"spec":{}}]}',
+            "pools: input should be a valid list, not 1",
             id="pools that are no list",
         ),
         pytest.param("[1]", "should be a JSON object", id="no object"),

@@ -5,6 +5,7 @@ AutoscalerError
 ├─ ConfigError        the operator changes a file; exit code 2
 ├─ ObservationError   we could not see; becomes `missing`; that workload holds
 ├─ ActuationError     we could not act; becomes an Outcome; the next cycle tries again
+├─ JournalError       a cycle could not be kept; the journal is not there; exit code 1
 ├─ PolicyError        a plug-in raised or returned nonsense; that workload holds, loudly
 └─ TraceError         a simulation input is wrong; names file and line; exit code 2
 ```
@@ -36,6 +37,14 @@ class ObservationError(AutoscalerError):
 
 class ActuationError(AutoscalerError):
     """A change could not be made in the cluster."""
+
+
+class JournalError(AutoscalerError):
+    """A journal could not be written to its end: the disk is full, or the file was taken away.
+
+    No ConfigError, for the name of the file was right, and no ActuationError, for the cluster has
+    nothing to do with it: what was decided was done, and only the record of it is lost.
+    """
 
 
 class PolicyError(AutoscalerError):
