@@ -1,6 +1,7 @@
 """autoscaler explain."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # commands import what they need when they run
     )
 
 LAST = "last"
+_SECONDS = re.compile(r"\+[0-9]+(\.[0-9]+)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
 
 def explain(
@@ -39,12 +41,15 @@ def explain(
     Prints the whole trail of one decision: signals, policies, rules, action; and what was decided
     of its node pool.
     """
+    from autoscaler.core.errors import ConfigError
     from autoscaler.journal import read_header, read_journal
 
     header = read_header(journal)
     key = _key(journal, workload, header)
-    cycle, first = _nearest(read_journal(journal), at, journal)
-    decision = cycle.plan.decisions[key]
+    cycle, first, line = _nearest(read_journal(journal), at, journal)
+    decision = cycle.plan.decisions.get(key)
+    if decision is None:
+        raise ConfigError(f"{journal}:{line}: holds no decision for {key}, which the header names")
     sized = cycle.plan.pools.get(_pool(header, key))
     if as_json:
         emit_json(_document(cycle, decision, sized))
@@ -74,12 +79,13 @@ def _key(journal: Path, name: str, header: dict[str, Any]) -> str:
     raise ConfigError(f"{journal}: {rule} {name!r}; there are: {', '.join(known)}")
 
 
-def _nearest(cycles: Iterator["Cycle"], at: str, journal: Path) -> tuple["Cycle", float]:
-    """Return the newest cycle that is not after a time, and the time of the first cycle."""
+def _nearest(cycles: Iterator["Cycle"], at: str, journal: Path) -> tuple["Cycle", float, int]:
+    """Return the newest cycle not after a time, the time of the first cycle, and its own line."""
     from autoscaler.core.errors import ConfigError
 
     found: Cycle | None = None
     first = until = math.nan
+    line = 1
     for cycle in cycles:
         now = cycle.plan.now
         if math.isnan(first):
@@ -87,11 +93,12 @@ def _nearest(cycles: Iterator["Cycle"], at: str, journal: Path) -> tuple["Cycle"
         if now > until:
             break
         found = cycle
+        line += 1
     if math.isnan(first):
         raise ConfigError(f"{journal}: holds no cycle")
     if found is None:
         raise ConfigError(f"{journal}: no cycle at or before {at}; the first is at {utc(first)}")
-    return found, first
+    return found, first, line
 
 
 def _until(at: str, first: float) -> float:
@@ -99,13 +106,8 @@ def _until(at: str, first: float) -> float:
 
     if at == LAST:
         return math.inf
-    if at.startswith("+"):
-        try:
-            seconds = float(at)
-        except ValueError:
-            seconds = math.nan
-        if not math.isnan(seconds):
-            return first + seconds
+    if _SECONDS.fullmatch(at):
+        return first + float(at)
     time = read_time(at)
     if time is None:
         raise ConfigError(
