@@ -1,8 +1,12 @@
 """The commands together, and what becomes of their errors."""
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -68,7 +72,8 @@ app.command("version")(version.version)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 failed, 2 your input is wrong, 130 interrupted. Errors are one line each on stderr.
+    0 done, 1 failed, 2 your input is wrong, 130 interrupted, 143 terminated, 129 hung up. Errors
+    are one line each on stderr.
 
     Args:
         arguments: Of the command line; those of the process if absent.
@@ -77,13 +82,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # libraries that are not loaded yet listen to this.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    code = _run(arguments)
+    with _unwinding():
+        code = _run(arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: nothing half-written stays.
+
+    Where somebody else has decided what they do, as nohup has, that stays.
+    """
+    ours: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():  # no other one may set handlers
+        present = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+        ours = [one for one in present if one and signal.getsignal(one) is signal.SIG_DFL]
+    for one in ours:
+        signal.signal(one, _end)
+    try:
+        yield
+    finally:
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
