@@ -22,16 +22,18 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
     """Return the cases of a JSON array, or of JSON lines; either may be gzipped.
 
     Raises:
-        UnreadableError: It cannot be read, or is neither.
+        UnreadableError: It cannot be read, is neither, or holds no case.
     """
     try:
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):
             data = gzip.decompress(data)
         text = data.decode()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UnreadableError(f"{path}: cannot be read: {error}") from error
     cases = list(_parsed(path, text))
+    if not cases:
+        raise UnreadableError(f"{path}: holds no case")
     for case in cases:
         if not isinstance(case, dict):
             raise UnreadableError(f"{path}: a case should be a JSON object, not {case!r:.60}")
@@ -40,17 +42,20 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
 
 def _parsed(path: Path, text: str) -> Iterator[Any]:
     if text.lstrip().startswith("["):
-        try:
-            yield from json.loads(text)
-        except ValueError as error:
-            raise UnreadableError(f"{path}: not JSON: {error}") from error
+        yield from _json(str(path), text)
         return
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # U+2028 may stand in a string
         if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise UnreadableError(f"{path}:{number}: not JSON: {error}") from error
+            yield _json(f"{path}:{number}", line)
+
+
+def _json(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UnreadableError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise UnreadableError(f"{where}: nested too deep") from error
 
 
 def check(case: dict[str, Any]) -> list[str]:
@@ -64,8 +69,25 @@ def check(case: dict[str, Any]) -> list[str]:
         return [f"raised {type(error).__name__}: {error}"]
 
 
-def report(cases: Iterable[dict[str, Any]]) -> int:
-    """Print the cases that fail, and how many pass; return how many fail."""
+def read_all(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the cases of all files that can be read, and what is wrong with the others."""
+    cases: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            cases += read_cases(path)
+        except UnreadableError as error:
+            problems.append(str(error))
+    return cases, problems
+
+
+def report(cases: Iterable[dict[str, Any]], unreadable: int = 0) -> int:
+    """Print the cases that fail, and how many pass; return how many fail.
+
+    Args:
+        cases: What to check.
+        unreadable: Files that could not be read; each counts as one failure.
+    """
     passed = failed = 0
     for case in cases:
         differences = check(case)
@@ -74,11 +96,16 @@ def report(cases: Iterable[dict[str, Any]]) -> int:
             continue
         failed += 1
         if failed <= SHOWN:
-            print(f"{case.get('id')}: {'; '.join(differences)}")
+            print(_printable(f"{case.get('id')}: {'; '.join(differences)}"))
     if failed > SHOWN:
         print(f"and {failed - SHOWN} more")
-    print(f"{passed} passed, {failed} failed")
-    return failed
+    print(f"{passed} passed, {failed + unreadable} failed")
+    return failed + unreadable
+
+
+def _printable(text: str) -> str:
+    """Half a surrogate pair is a string in JSON, and cannot be printed."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,12 +113,13 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print("usage: python -m tests.conformance FILE...", file=sys.stderr)
         return 2
-    try:
-        cases = [case for name in arguments for case in read_cases(Path(name))]
-    except UnreadableError as error:
-        print(error, file=sys.stderr)
+    cases, problems = read_all(Path(name) for name in arguments)
+    for problem in problems:
+        print(_printable(problem), file=sys.stderr)
+    failed = report(cases, len(problems))
+    if problems:
         return 2
-    return 1 if report(cases) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

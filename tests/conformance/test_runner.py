@@ -111,22 +111,68 @@ def test_a_case_that_cannot_be_replayed_has_failed(
         pytest.param(
             gzip.compress(b"{}\n")[:-9], "cases.json: cannot be read: ", id="gzip cut short"
         ),
+        pytest.param("", "cases.json: holds no case", id="empty"),
+        pytest.param(" \n\n", "cases.json: holds no case", id="blank lines alone"),
+        pytest.param("[]", "cases.json: holds no case", id="an empty array"),
+        pytest.param(gzip.compress(b""), "cases.json: holds no case", id="empty gzip"),
+        pytest.param("[" * 200_000, "cases.json: nested too deep", id="a deep array"),
+        pytest.param('{"a":' * 200_000, "cases.json:1: nested too deep", id="a deep line"),
     ],
 )
-def test_an_unreadable_file_stops_it(
+def test_an_unreadable_file_has_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str | bytes, sentence: str
 ) -> None:
     assert main([a_file(tmp_path, data)]) == 2
 
     printed = capsys.readouterr()
-    assert printed.out == ""
+    assert printed.out == "0 passed, 1 failed\n"
     assert sentence in printed.err
-    assert "Traceback" not in printed.err
+    assert len(printed.err.splitlines()) == 1
 
 
-def test_an_absent_file_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_absent_file_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "absent.json")]) == 2
-    assert "absent.json: cannot be read" in capsys.readouterr().err
+
+    printed = capsys.readouterr()
+    assert printed.out == "0 passed, 1 failed\n"
+    assert "absent.json: cannot be read" in printed.err
+
+
+def test_an_unreadable_file_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = a_file(tmp_path, lines(a_quantity("a"), a_quantity("b")), "good.jsonl")
+    bad = a_file(tmp_path, "{", "bad.jsonl")
+    wrong = a_file(tmp_path, lines(a_quantity("c", milli=1)), "wrong.jsonl")
+
+    assert main([good, bad, str(tmp_path / "absent.jsonl"), wrong]) == 2
+
+    printed = capsys.readouterr()
+    assert printed.out == "c: milli: 500, expected 1\n2 passed, 3 failed\n"
+    assert [line.split(": ")[1] for line in printed.err.splitlines()] == [
+        "not JSON",
+        "cannot be read",
+    ]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085"])
+def test_a_line_ends_where_json_lines_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], separator: str
+) -> None:
+    case = a_quantity(f"a{separator}b")
+    text = json.dumps(case, ensure_ascii=False) + "\r\n"
+
+    assert main([a_file(tmp_path, text + text)]) == 0
+
+    assert capsys.readouterr().out == "2 passed, 0 failed\n"
+
+
+def test_a_name_that_cannot_be_printed_costs_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([a_file(tmp_path, lines(a_quantity("\ud800", milli=1)))]) == 1
+
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed"
 
 
 def test_without_files_it_says_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:
