@@ -232,9 +232,10 @@ def decide(
 
 
 def spare_at_start(parameters: KpaParameters, replicas: int) -> int:
-    """Return what is reported as `spare` before the first evaluation, for so many replicas.
+    """Return what Knative reports as `spare` before the first evaluation, for so many replicas.
 
-    Unlike a measured one, it is cut towards zero.
+    Unlike a measured one, it is cut towards zero. A policy answers for the first time with its
+    first evaluation, so only the replay of recorded cases, whose records begin before it, asks.
     """
     if parameters.burst in {0.0, UNLIMITED_BURST}:
         return int(parameters.burst)

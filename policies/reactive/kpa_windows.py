@@ -91,7 +91,11 @@ class LinearWindow:
         return _rounded(total / min(filled, size - silent))
 
     def resize(self, seconds: float, now: float) -> None:
-        """Change the length of the window and keep what still fits in."""
+        """Change the length of the window and keep what still fits in.
+
+        For a caller that keeps its window, as the recorded cases of Knative do. The policy cuts
+        its windows out of the series anew each cycle, so an edited length needs no resizing.
+        """
         if seconds == self._seconds:
             return
         kept = [0.0] * self._fitting(seconds)
