@@ -1,8 +1,9 @@
 """A cluster in simulated time that one workload runs in: Observer and Actuator at once."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
 
 from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ConfigError
@@ -11,19 +12,39 @@ from autoscaler.core.observation import (
     Gap,
     GapReason,
     Observation,
+    PodSample,
     PodStatus,
     ReplicaStatus,
     Snapshot,
 )
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from simulations.fast.compile import can_compile
+from simulations.fast.pool import FastPool
+from simulations.fast.tally import Limits
 from simulations.measurements import measurements_of
+from simulations.minutes import Minutes
 from simulations.nodes import Nodes
+from simulations.outcomes import Outcomes
 from simulations.pool import Member, Phase, ReplicaPool
 from simulations.profiles import Profile, profile_of
 from simulations.request import Request
 from simulations.scrapes import Scrapes
 from simulations.trace import Trace
 from simulations.track import Track
+
+MOST_DETAILED = 2_000_000
+"""Requests beyond which the compiled engine does not keep what became of each."""
+
+
+class Engine(StrEnum):
+    """What carries the replicas out. Both do the same; times differ in the last digits."""
+
+    AUTO = "auto"
+    """Compiled where numba is installed, else plain."""
+    COMPILED = "compiled"
+    """Many steps at a time, compiled by numba."""
+    PLAIN = "plain"
+    """Step by step: slow, and easy to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +88,10 @@ class SimulatedCluster:
     At one and the same moment: steps end, replicas become ready, requests arrive, the scrape
     looks, and then the caller sees and acts.
 
+    Pods and their samples are shown where a policy of the workload needs them (`needs_pods`).
+
     Attributes:
         workload: The workload that is simulated.
-        requests: Every request that has arrived.
         changes: Every change of the number asked for: seconds, before, after.
         pool: The replicas.
         nodes: The nodes that carry them; None where no pool was given: then there is always room.
@@ -89,6 +111,7 @@ class SimulatedCluster:
         cold_start: Callable[[], float] | None = None,
         pools: Sequence[NodePool] = (),
         provisioning: Callable[[], float] | None = None,
+        engine: Engine = Engine.AUTO,
     ) -> None:
         """Set up the cluster at `start`, with nothing arrived yet.
 
@@ -106,6 +129,7 @@ class SimulatedCluster:
                 with the nodes that its bounds allow of those that the replicas need.
             provisioning: Returns the seconds that the next node takes to be ready; always
                 `spec.provisioningSeconds` if absent.
+            engine: What carries the replicas out.
 
         Raises:
             ConfigError: The policy file names no known profile, or a signal measures nothing
@@ -122,7 +146,6 @@ class SimulatedCluster:
                 f"the simulation should start with {ready}"
             )
         self.workload = workload
-        self.requests: list[Request] = []
         self.changes: list[tuple[float, int, int]] = []
         self.node_changes: list[tuple[float, int, int]] = []
         self.seconds = 0.0
@@ -130,31 +153,47 @@ class SimulatedCluster:
         self._scrape_seconds = scrape_seconds
         self._scrapes_done = 0
         self.nodes = _nodes_for(workload, pools, ready, provisioning)
-        self.pool = ReplicaPool(
-            workload.metadata.name,
-            profile or profile_of(spec.replica),
-            ready,
-            cold_start or (lambda: spec.replica.cold_start_seconds),
-            nodes=self.nodes,
-            gpus=spec.replica.gpus,
+        self._detailed = len(trace) <= MOST_DETAILED
+        self.pool = self._pool_of(
+            engine, profile or profile_of(spec.replica), ready, cold_start or self._cold_start
         )
+        self.pool.offer(trace.arrivals, trace.prompt_tokens, trace.output_tokens)
+        self._shows_pods = any(policy.needs_pods for policy in spec.policies)
         self._tracks = {
             name: Track(spec.signals[name], measurement, scrape_seconds)
             for name, measurement in measurements_of(spec.signals).items()
         }
         longest = max((track.range_seconds for track in self._tracks.values()), default=0.0)
         self._scrapes = Scrapes(scrape_seconds, longest)
-        self._arrivals = trace.arrivals.tolist()
-        self._prompts = trace.prompt_tokens.tolist()
-        self._outputs = trace.output_tokens.tolist()
 
     @property
     def served(self) -> bool:
         """Whether every request of the trace has arrived and ended."""
         pool = self.pool
-        return len(self.requests) == len(self._arrivals) and not (
-            pool.gateway or pool.waiting or pool.running
-        )
+        return not (pool.to_come or pool.gateway_queue or pool.waiting or pool.running)
+
+    @property
+    def outcomes(self) -> Outcomes | None:
+        """What became of every request that has arrived; None where that is not kept.
+
+        The plain engine keeps it; the compiled one for at most `MOST_DETAILED` requests.
+        """
+        if isinstance(self.pool, ReplicaPool):
+            return Outcomes.of(self.pool.requests)
+        return self.pool.outcomes() if self._detailed else None
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every request that has arrived, one by one; empty where `outcomes` is None."""
+        pool = self.pool
+        return pool.requests if isinstance(pool, ReplicaPool) else pool.requests()
+
+    @property
+    def minutes(self) -> Minutes:
+        """What happened in each minute so far; percentiles within 1.6 % if compiled."""
+        if isinstance(self.pool, ReplicaPool):
+            return Minutes.of(self.pool.requests, self.workload.spec.slo, self.seconds)
+        return self.pool.minutes(self.seconds)
 
     def moment(self) -> Moment:
         """Return how the cluster stands now."""
@@ -166,9 +205,9 @@ class SimulatedCluster:
             ready=pool.count(Phase.READY),
             starting=pool.count(Phase.STARTING) + len(pool.pending),
             draining=pool.count(Phase.DRAINING),
-            queued=pool.waiting + len(pool.gateway),
+            queued=pool.waiting + pool.gateway_queue,
             running=pool.running,
-            arrived=len(self.requests),
+            arrived=pool.arrived,
             pending=len(pool.pending),
             nodes=nodes.desired if nodes is not None else None,
             nodes_ready=nodes.ready if nodes is not None else None,
@@ -177,16 +216,8 @@ class SimulatedCluster:
     def advance(self, now: float) -> None:
         """Let simulated time pass until `now` (Unix seconds); an earlier `now` changes nothing."""
         until = now - self._start
-        while True:
-            arrived = len(self.requests)
-            arrival = self._arrivals[arrived] if arrived < len(self._arrivals) else math.inf
-            scrape = (self._scrapes_done + 1) * self._scrape_seconds
-            if min(arrival, scrape) > until:
-                break
-            if arrival <= scrape:
-                self._arrive(arrived, arrival)
-            else:
-                self._scrape(scrape)
+        while (scrape := self._next_scrape()) <= until:
+            self._scrape(scrape)
         if until > self.seconds:
             self.pool.advance(until)
             self.seconds = until
@@ -249,16 +280,45 @@ class SimulatedCluster:
             return "nodes are not simulated"
         return f"only the nodes of {self.nodes.pool.key} are simulated"
 
-    def _arrive(self, index: int, at: float) -> None:
-        request = Request(index, at, self._prompts[index], self._outputs[index])
-        self.requests.append(request)
-        self.pool.advance(at)
-        self.pool.arrive(request, at)
-        self.seconds = at
+    def _pool_of(
+        self, engine: Engine, profile: Profile, ready: int, cold_start: Callable[[], float]
+    ) -> ReplicaPool | FastPool:
+        """Return the replicas.
+
+        Raises:
+            ImportError: They should be compiled, and numba is not installed.
+        """
+        name, gpus = self.workload.metadata.name, self.workload.spec.replica.gpus
+        if engine is Engine.PLAIN or (engine is Engine.AUTO and not can_compile()):
+            return ReplicaPool(name, profile, ready, cold_start, nodes=self.nodes, gpus=gpus)
+        slo = self.workload.spec.slo
+        limits = Limits(
+            inf if slo.ttft_p95_seconds is None else slo.ttft_p95_seconds,
+            inf if slo.itl_p95_seconds is None else slo.itl_p95_seconds,
+            inf if slo.e2e_p95_seconds is None else slo.e2e_p95_seconds,
+        )
+        return FastPool(
+            name,
+            profile,
+            ready,
+            cold_start,
+            nodes=self.nodes,
+            gpus=gpus,
+            limits=limits,
+            detailed=self._detailed,
+            compiled=True,
+        )
+
+    def _cold_start(self) -> float:
+        return self.workload.spec.replica.cold_start_seconds
+
+    def _next_scrape(self) -> float:
+        """When the next scrape looks; never if there is no signal to look for."""
+        return (self._scrapes_done + 1) * self._scrape_seconds if self._tracks else inf
 
     def _scrape(self, at: float) -> None:
         self.pool.advance(at)
-        self._scrapes.scrape(self.pool, len(self.requests), at)
+        self._scrapes.scrape(self.pool, self.pool.arrived, at)
         self._scrapes_done += 1
         self.seconds = at
         for track in self._tracks.values():
@@ -284,18 +344,23 @@ class SimulatedCluster:
             ),
             signals=signals,
             missing=missing,
-            pods=(
-                *(self._pod(member) for member in pool.members),
-                *(PodStatus(name=m.name, phase="Pending", ready=None) for m in pool.pending),
-            ),
-            pod_samples={
-                name: pods
-                for name, track in self._tracks.items()
-                if (pods := track.pods(self._start))
-            },
+            pods=self._pods() if self._shows_pods else (),
+            pod_samples=self._pod_samples() if self._shows_pods else {},
             lead_seconds=self.workload.spec.replica.cold_start_seconds,
             terms=self.workload.terms,
         )
+
+    def _pods(self) -> tuple[PodStatus, ...]:
+        pool = self.pool
+        return (
+            *(self._pod(member) for member in pool.members),
+            *(PodStatus(name=m.name, phase="Pending", ready=None) for m in pool.pending),
+        )
+
+    def _pod_samples(self) -> dict[str, Mapping[str, PodSample]]:
+        workload = self.workload.metadata.name
+        found = {name: track.pods(workload, self._start) for name, track in self._tracks.items()}
+        return {name: pods for name, pods in found.items() if pods}
 
     def _pod(self, member: Member) -> PodStatus:
         ready = member.phase is not Phase.STARTING

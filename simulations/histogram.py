@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from autoscaler.core.observation import FloatArray
+from simulations.trace import IntArray
 
 INFINITY: Final = float("inf")
 
@@ -76,7 +77,13 @@ def quantile(share: float, bounds: Sequence[float], cumulative: Sequence[float])
 
 
 def rate(
-    times: Sequence[float], counters: FloatArray, now: float, range_seconds: float
+    first_time: FloatArray,
+    newest_time: FloatArray,
+    samples: IntArray,
+    first: FloatArray,
+    newest: FloatArray,
+    now: float,
+    range_seconds: float,
 ) -> FloatArray:
     """Return the increase of counters per second, as PromQL's `rate(x[range])` at `now`.
 
@@ -85,27 +92,30 @@ def rate(
     never to before the counter was zero (Prometheus, promql/functions.go, extrapolatedRate).
 
     Args:
-        times: Sample times within (now - range, now], rising; shape (n,), n at least 2.
-        counters: Values that never fall; shape (n, m).
-        now: Where the range ends, in the unit of `times`.
+        first_time: Time of each source's first sample within (now - range, now]; shape (n,).
+        newest_time: Time of its newest one, above the first; shape (n,).
+        samples: How many samples it has in the range, at least 2; shape (n,).
+        first: Values at the first sample; of counters that never fall; shape (n, m).
+        newest: Values at the newest one; shape (n, m).
+        now: Where the range ends, in the unit of the times.
         range_seconds: Length of the range.
 
     Returns:
-        One rate for each counter; shape (m,).
+        One rate for each counter of each source; shape (n, m).
     """
-    increase: FloatArray = counters[-1] - counters[0]
-    sampled = times[-1] - times[0]
-    spacing = sampled / (len(times) - 1)
-    to_start = times[0] - (now - range_seconds)
-    to_end = now - times[-1]
-    if to_start >= spacing * 1.1:
-        to_start = spacing / 2
-    if to_end >= spacing * 1.1:
-        to_end = spacing / 2
-    grown = increase > 0
+    increase: FloatArray = newest - first
+    sampled = newest_time - first_time
+    spacing = sampled / (samples - 1)
+    to_start = first_time - (now - range_seconds)
+    to_end = now - newest_time
+    to_start = np.where(to_start >= spacing * 1.1, spacing / 2, to_start)
+    to_end = np.where(to_end >= spacing * 1.1, spacing / 2, to_end)
     to_zero = np.divide(
-        sampled * counters[0], increase, out=np.full_like(increase, INFINITY), where=grown
+        sampled[:, None] * first,
+        increase,
+        out=np.full_like(increase, INFINITY),
+        where=increase > 0,
     )
-    stretched = sampled + np.minimum(to_start, to_zero) + to_end
-    rates: FloatArray = increase * (stretched / (sampled * range_seconds))
+    stretched = sampled[:, None] + np.minimum(to_start[:, None], to_zero) + to_end[:, None]
+    rates: FloatArray = increase * (stretched / (sampled * range_seconds)[:, None])
     return rates

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
+from autoscaler.core.observation import FloatArray
 from simulations.nodes import Nodes
 from simulations.profiles import Profile
 from simulations.replica import Replica
 from simulations.request import Request
+from simulations.scrapes import COUNTERS, Seen, counters
+from simulations.trace import IntArray
 
 
 class Phase(StrEnum):
@@ -72,6 +77,7 @@ class ReplicaPool:
         pending: Replicas that wait for a node, by number.
         past: Replicas that gave them back.
         gateway: Requests that no replica has.
+        requests: Every request that was offered and has arrived.
         most: The most replicas that held GPUs at one time.
     """
 
@@ -99,7 +105,9 @@ class ReplicaPool:
         self.past: list[Member] = []
         self.pending: deque[Member] = deque()
         self.gateway: deque[Request] = deque()
+        self.requests: list[Request] = []
         self.most = 0
+        self._to_come: deque[tuple[float, int, int]] = deque()
         self._name = name
         self._profile = profile
         self._cold_start = cold_start
@@ -132,6 +140,16 @@ class ReplicaPool:
         return len(self.gateway)
 
     @property
+    def arrived(self) -> int:
+        """Requests that were offered and have arrived."""
+        return len(self.requests)
+
+    @property
+    def to_come(self) -> int:
+        """Requests that were offered and have not arrived."""
+        return len(self._to_come)
+
+    @property
     def waiting(self) -> int:
         """Requests in the wait lists of all replicas."""
         return sum(engine.waiting for _, engine in self._serving())
@@ -149,24 +167,29 @@ class ReplicaPool:
         """Return how long replicas have waited for a node by `now`, summed over all of them."""
         return self._pending_seconds + sum(now - member.asked for member in self.pending)
 
+    def offer(self, arrivals: FloatArray, prompts: IntArray, outputs: IntArray) -> None:
+        """Say what will arrive, after all that was offered before.
+
+        Args:
+            arrivals: Seconds since the simulation began, not falling; shape (n,).
+            prompts: Tokens to read, at least 1 each; shape (n,).
+            outputs: Tokens to write, at least 1 each; shape (n,).
+        """
+        columns = (arrivals, prompts, outputs)
+        self._to_come.extend(zip(*(column.tolist() for column in columns), strict=True))
+
     def advance(self, until: float) -> None:
-        """Let time pass: replicas compute, become ready, and are released when empty."""
-        while True:
-            node_at = self._next_node()
-            due = self._next_ready(min(until, math.nextafter(node_at, -math.inf)))
-            if due:
-                now = due[0].ready_at
-                self._compute(now)
-                for member in due:
-                    self._make_ready(member)
-                self._serve_gateway(now)
-            elif node_at <= until:
-                self.use_nodes(node_at)
-            else:
-                break
-        self._compute(until)
-        if self._nodes is not None:
-            self._nodes.advance(until)
+        """Let time pass: requests arrive, replicas compute, become ready, are released when empty.
+
+        At one and the same moment steps end, then replicas become ready, then requests arrive.
+        """
+        while self._to_come and self._to_come[0][0] <= until:
+            arrival, prompt, output = self._to_come.popleft()
+            request = Request(len(self.requests), arrival, prompt, output)
+            self.requests.append(request)
+            self._pass_time(arrival)
+            self.arrive(request, arrival)
+        self._pass_time(until)
 
     def use_nodes(self, now: float) -> None:
         """Let pending replicas take what room there is; to be called when nodes have changed.
@@ -212,6 +235,48 @@ class ReplicaPool:
         # A cold start of no seconds serves at once, and so does a replica that is kept.
         self.advance(now)
         self._serve_gateway(now)
+
+    def seen(self, now: float) -> Seen:
+        """Return what a scrape sees; `advance(now)` has been called."""
+        pairs = sorted(self._serving(), key=lambda pair: pair[0].number)
+        members, engines = [member for member, _ in pairs], [engine for _, engine in pairs]
+        floats = np.array(
+            [
+                (m.ready_at, e.waiting, e.running, e.kv_used / self._profile.kv_tokens)
+                for m, e in pairs
+            ],
+            dtype=np.float64,
+        )
+        ready_at, waiting, running, kv_usage = floats.reshape(-1, 4).T
+        counted = [counters(engine) for engine in engines]
+        return Seen(
+            numbers=np.array([member.number for member in members], dtype=np.int64),
+            ready=np.array([member.phase is Phase.READY for member in members], dtype=np.bool_),
+            ready_at=ready_at,
+            waiting=waiting,
+            running=running,
+            kv_usage=kv_usage,
+            busy_seconds=np.array([engine.busy_seconds(now) for engine in engines]),
+            counters=np.array(counted, dtype=np.float64).reshape(-1, COUNTERS),
+        )
+
+    def _pass_time(self, until: float) -> None:
+        while True:
+            node_at = self._next_node()
+            due = self._next_ready(min(until, math.nextafter(node_at, -math.inf)))
+            if due:
+                now = due[0].ready_at
+                self._compute(now)
+                for member in due:
+                    self._make_ready(member)
+                self._serve_gateway(now)
+            elif node_at <= until:
+                self.use_nodes(node_at)
+            else:
+                break
+        self._compute(until)
+        if self._nodes is not None:
+            self._nodes.advance(until)
 
     def _serving(self) -> list[tuple[Member, Replica]]:
         return [*self._ready, *self._draining]

@@ -13,7 +13,7 @@ from autoscaler.core.ports import Journal
 from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.plugins import load_combiner
-from simulations.cluster import Moment, SimulatedCluster
+from simulations.cluster import Engine, Moment, SimulatedCluster
 from simulations.score import Score, score
 from simulations.trace import Trace
 
@@ -71,6 +71,7 @@ def replay(  # noqa: PLR0913  # keywords, each with a default
     seed: int = 1,
     drain_seconds: float = 600.0,
     journal: Journal | None = None,
+    engine: Engine = Engine.AUTO,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ReplayResult:
     """Run a trace against a policy file, whatever its `spec.actuation` says.
@@ -94,6 +95,7 @@ def replay(  # noqa: PLR0913  # keywords, each with a default
         seed: Draws both, each from a stream of its own; without a spread nothing is drawn.
         drain_seconds: Longest time after the last arrival.
         journal: Keeps the cycles.
+        engine: What carries the replicas out; it matters to the last digits of times alone.
         on_progress: Called before each cycle.
 
     Raises:
@@ -130,6 +132,7 @@ def replay(  # noqa: PLR0913  # keywords, each with a default
         )
         if ours
         else None,
+        engine=engine,
     )
     fleet = FleetSpec((acting,), {acting.spec.combine: load_combiner(acting.spec.combine)}, ours)
     controller = Controller(fleet, observer=cluster, actuator=cluster, journal=journal)

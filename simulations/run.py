@@ -10,7 +10,6 @@ import numpy as np
 from autoscaler.core.decision import Action
 from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import FloatArray
-from autoscaler.core.spec import Slo
 from autoscaler.core.workload import ScaledWorkload
 from simulations.cluster import Moment, SimulatedCluster
 from simulations.minutes import Minutes
@@ -219,7 +218,7 @@ def run(
         hand.act(cluster, now)
     return RunResult(
         score=score(cluster),
-        minutes=minutes_of(cluster, spec.slo),
+        minutes=cluster.minutes,
         timeline=Timeline.of(moments),
         changes=tuple(cluster.changes),
         initial=initial,
@@ -242,11 +241,6 @@ def follow(
         replicas=schedule.initial,
         on_share=on_share,
     )
-
-
-def minutes_of(cluster: SimulatedCluster, slo: Slo) -> Minutes:
-    """Return what happened in each minute of a cluster so far."""
-    return Minutes.of(cluster.requests, slo, cluster.seconds)
 
 
 def _provisioning(

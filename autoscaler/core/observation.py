@@ -233,8 +233,8 @@ class Observation:
         signals: The series by signal name. A policy is shown only usable ones, without
             non-finite samples.
         missing: Why the others brought nothing.
-        pods: The target's pods, where a policy asks for them.
-        pod_samples: Per-pod values: signal name, then pod name.
+        pods: The target's pods, where a policy asks for them (`Policy.needs_pods`).
+        pod_samples: Per-pod values, likewise: signal name, then pod name.
         memory: What this policy returned as `Recommendation.memory` last time, if anything.
         lead_seconds: Seconds until a replica asked for now would serve.
         terms: What the policy file says that a policy may know.

@@ -91,6 +91,14 @@ class Policy(Spec):
         return self.needs
 
     @property
+    def needs_pods(self) -> bool:
+        """Whether it reads `observation.pods` or `observation.pod_samples`; else they may be empty.
+
+        Listing pods costs an observer much more than a signal does.
+        """
+        return False
+
+    @property
     def label(self) -> str:
         """How the trail names it: its type and the signals it reads."""
         used = ", ".join(sorted(self.uses))

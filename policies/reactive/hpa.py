@@ -158,6 +158,13 @@ class Hpa(Policy):
     def uses(self) -> frozenset[str]:
         return frozenset(metric.signal for metric in self.listed)
 
+    @property
+    def needs_pods(self) -> bool:
+        return any(
+            metric.type in ("Pods", "Resource") or metric.target.type == "Value"
+            for metric in self.listed
+        )
+
     def recommend(self, observation: Observation) -> Recommendation:
         current = observation.replicas.desired
         counts: list[int | None] = []

@@ -164,7 +164,7 @@ def end_stretch(world: World, row: int) -> None:
     one.decode_kv += one.decoding * one.stretch
     one.clock = one.ends
     one.stretch = 0
-    if world.pool[0].detailed:
+    if world.pool[0].gaps:
         widen_gaps(world, row, longest)
     heap = world.finishes[row]
     while one.decoding and heap[0] >> FLIGHT_BITS <= one.steps:

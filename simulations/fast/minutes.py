@@ -1,40 +1,13 @@
 """How each minute of a simulation went, noted as the minutes pass."""
 
-from dataclasses import dataclass
 from math import ceil
-from typing import Final
 
 import numpy as np
 
-from autoscaler.core.observation import FloatArray
 from simulations.fast.state import BUCKETS
 from simulations.fast.tally import Durations
+from simulations.minutes import MINUTE, Minutes
 from simulations.trace import IntArray
-
-MINUTE: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ByMinute:
-    """What happened in each minute since the start; all arrays have shape (n,).
-
-    The percentiles are within 1.6 %.
-
-    Attributes:
-        arrived: Requests that arrived in the minute.
-        met: Of those, the ones that finished, then or later, within every limit.
-        ttft_p95: p95 seconds from arrival to first token, of the first tokens that came in the
-            minute; NaN where none came.
-        itl_p95: p95 of the answers' mean seconds between tokens, of the answers that ended in
-            the minute.
-        e2e_p95: p95 seconds from arrival to last token, of the same answers.
-    """
-
-    arrived: IntArray
-    met: IntArray
-    ttft_p95: FloatArray
-    itl_p95: FloatArray
-    e2e_p95: FloatArray
 
 
 class MinuteLog:
@@ -59,7 +32,7 @@ class MinuteLog:
         self._p95.append(self._since(durations))
         self._before = durations.copy()
 
-    def until(self, now: float, arrived: IntArray, met: IntArray, durations: IntArray) -> ByMinute:
+    def until(self, now: float, arrived: IntArray, met: IntArray, durations: IntArray) -> Minutes:
         """Return all minutes, the one that is running included.
 
         Args:
@@ -70,7 +43,7 @@ class MinuteLog:
         """
         minutes = max(1, ceil(now / MINUTE))
         ttft, itl, e2e = np.array([*self._p95, self._since(durations)]).T
-        return ByMinute(_fitted(arrived, minutes), _fitted(met, minutes), ttft, itl, e2e)
+        return Minutes(_fitted(arrived, minutes), _fitted(met, minutes), ttft, itl, e2e)
 
     def _since(self, durations: IntArray) -> list[float]:
         p95 = (Durations(counts).percentile(95) for counts in durations - self._before)

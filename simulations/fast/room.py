@@ -18,7 +18,7 @@ FEW_FLIGHTS: Final = 1024
 LONGEST_SECONDS: Final = 366 * 86_400.0
 
 
-def first_world(profile: Profile, limits: Limits, *, detailed: bool) -> World:
+def first_world(profile: Profile, limits: Limits, *, detailed: bool, gaps: bool = False) -> World:
     """Return a world without replicas and requests.
 
     Raises:
@@ -35,7 +35,7 @@ def first_world(profile: Profile, limits: Limits, *, detailed: bool) -> World:
     return with_more_flights(
         World(
             law=law,
-            pool=_pool_row(limits, detailed=detailed),
+            pool=_pool_row(limits, detailed=detailed, gaps=detailed and gaps),
             replicas=replica_rows(FEW_REPLICAS),
             flights=table(state.FlightRow, 0),
             finishes=np.zeros((FEW_REPLICAS, profile.max_sequences), dtype=np.int64),
@@ -139,12 +139,12 @@ def replica_rows(rows: int) -> Any:
     return replicas
 
 
-def _pool_row(limits: Limits, *, detailed: bool) -> Any:
+def _pool_row(limits: Limits, *, detailed: bool, gaps: bool) -> Any:
     pool = table(state.PoolRow, 1)
     one = pool[0]
     one.free_flight = one.gateway_first = one.gateway_last = state.NOBODY
     one.next_ready = math.inf
-    one.detailed = int(detailed)
+    one.detailed, one.gaps = int(detailed), int(gaps)
     one.ttft_limit, one.itl_limit, one.e2e_limit = limits.ttft, limits.itl, limits.e2e
     return pool
 

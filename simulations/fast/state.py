@@ -91,6 +91,8 @@ class PoolRow:
     """Replicas that have become ready so far: the next one's age."""
     detailed: int
     """Whether the details of every request are kept."""
+    gaps: int
+    """Whether the widest gaps are among them."""
     ttft_limit: float
     itl_limit: float
     e2e_limit: float

@@ -190,6 +190,16 @@ def test_it_looks_only_at_what_it_declares(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
+def test_without_pods_it_answers_alike_unless_it_needs_them(name: str) -> None:
+    for policy in examples(name):
+        if policy.needs_pods:
+            continue
+        for sight in sights(policy):
+            blind = replace(sight, pods=(), pod_samples={})
+            assert policy.recommend(blind) == policy.recommend(sight)
+
+
+@pytest.mark.parametrize("name", TYPES)
 def test_what_it_needs_is_enough_to_answer(name: str) -> None:
     for policy in examples(name):
         for sight in sights(policy):

@@ -50,6 +50,26 @@ def with_behavior(observation: Observation, **behavior: Any) -> Observation:
     return replace(observation, terms=terms)
 
 
+@pytest.mark.parametrize(
+    ("kind", "target", "needed"),
+    [
+        pytest.param("External", SHARE, False, id="a share of the total"),
+        pytest.param("External", WHOLE, True, id="Value counts the ready pods"),
+        pytest.param("Object", SHARE, False, id="of an object"),
+        pytest.param("Pods", SHARE, True, id="each pod"),
+    ],
+)
+def test_pods_are_needed_where_they_are_read(
+    kind: str, target: dict[str, Any], needed: bool
+) -> None:
+    policy = an_hpa({"type": kind, "signal": "load", "target": target})
+
+    assert policy.needs_pods is needed
+    assert (
+        an_hpa(external(), {"type": kind, "signal": "load", "target": target}).needs_pods is needed
+    )
+
+
 # --- one number for the workload -------------------------------------------------------------
 
 

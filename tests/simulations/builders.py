@@ -23,10 +23,14 @@ TRACES = Path(__file__).parents[3] / "shared" / "traces"
 
 
 class Fixed(Policy):
-    """Always wants the same count."""
+    """Always wants the same count, and to be shown the pods."""
 
     type: Literal["fixed"] = "fixed"
     replicas: int = 1
+
+    @property
+    def needs_pods(self) -> bool:
+        return True
 
     def recommend(self, observation: Observation) -> Recommendation:
         return Recommendation(self.replicas, "as told")

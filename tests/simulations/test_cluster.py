@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autoscaler.core.decision import Action
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.observation import GapReason, PodSample
-from simulations.cluster import SimulatedCluster
+from simulations.cluster import Engine, SimulatedCluster
 from simulations.measurements import CATALOGUE
 from simulations.pool import ReplicaPool
 from simulations.profiles import Profile
@@ -45,6 +45,7 @@ def a_cluster(
         scrape_seconds=scrape,
         replicas=replicas,
         profile=profile or a_profile(),
+        engine=Engine.PLAIN,
     )
 
 
@@ -79,7 +80,7 @@ def test_requests_queue_at_the_gateway_until_a_replica_is_ready() -> None:
     cluster = a_cluster((1.0, 10, 1), (2.0, 10, 1), replicas=0, minimum=0, cold_start=30)
     scale(cluster, 5.0, 1)
 
-    assert len(cluster.pool.gateway) == 2
+    assert cluster.pool.gateway_queue == 2
     seen(cluster, 40.0)
 
     assert [request.routed for request in cluster.requests] == [35.0, 35.0]
@@ -208,6 +209,7 @@ def test_the_first_to_be_ready_gets_what_queues_at_the_gateway() -> None:
         start=START,
         replicas=0,
         profile=a_profile(kv_tokens=5000),
+        engine=Engine.PLAIN,
         cold_start=lambda: next(starts),
     )
     scale(cluster, 5.0, 2)
@@ -584,6 +586,7 @@ def test_every_request_ends_exactly_once(
         a_workload(*CATALOGUE, minimum=0, cold_start=7),
         start=START,
         profile=a_profile(kv_tokens=kv, step_tokens=30),
+        engine=Engine.PLAIN,
     )
     for second, replicas in actions:
         scale(cluster, float(second), replicas)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autoscaler.core.decision import Action, NodeAction
 from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import Gap, GapReason, NodePoolStatus
-from simulations.cluster import SimulatedCluster
+from simulations.cluster import Engine, SimulatedCluster
 from simulations.pool import Phase, ReplicaPool
 from simulations.request import End
 from simulations.score import score
@@ -43,6 +43,7 @@ def a_cluster(
         start=START,
         replicas=replicas,
         profile=a_profile(),
+        engine=Engine.PLAIN,
         pools=[a_pool("other", gpus=1), pool or a_pool()],
     )
 
@@ -93,6 +94,7 @@ def test_without_the_file_of_its_pool_there_is_always_room() -> None:
         a_workload(node_pool="h100"),
         start=START,
         profile=a_profile(),
+        engine=Engine.PLAIN,
         pools=[a_pool("other")],
     )
     scale(cluster, 10.0, 10)
@@ -351,6 +353,7 @@ def a_world(
         start=START,
         replicas=1,
         profile=a_profile(),
+        engine=Engine.PLAIN,
         pools=[a_pool(gpus=4, maximum=maximum, provisioning=provisioning)],
     )
 

@@ -75,8 +75,17 @@ def test_bounds_rise_to_infinity(bounds: tuple[float, ...]) -> None:
 
 
 def rate_of(*samples: tuple[float, float], now: float = 60.0, over: float = 60.0) -> float:
-    times = [time for time, _ in samples]
-    return float(rate(times, np.array([[float(value)] for _, value in samples]), now, over)[0])
+    (first_time, first), (newest_time, newest) = samples[0], samples[-1]
+    rates = rate(
+        np.array([float(first_time)]),
+        np.array([float(newest_time)]),
+        np.array([len(samples)]),
+        np.array([[float(first)]]),
+        np.array([[float(newest)]]),
+        now,
+        over,
+    )
+    return float(rates[0, 0])
 
 
 def test_a_steady_counter_has_its_slope() -> None:

@@ -42,7 +42,7 @@ def number(seconds: float | None) -> float:
 def agree(fast: FastPool, plain: Reference, now: float) -> None:
     """Everything that can be asked of both has one answer."""
     assert fast.arrived == len(plain.requests)
-    assert fast.gateway_queue == len(plain.gateway)
+    assert fast.gateway_queue == plain.gateway_queue
     assert (fast.waiting, fast.running) == (plain.waiting, plain.running)
     assert (fast.desired, fast.most) == (plain.desired, plain.most)
     assert [(m.name, m.phase, m.ready_at, m.allocated) for m in fast.members] == [
@@ -195,7 +195,7 @@ def play(world: SmallWorld, *, compiled: bool, every: float = 0.1371) -> FastPoo
     nodes = [(at, None, size) for at, size in (world.room.scales if world.room else ())]
     for at, replicas, size in sorted([*looks, *scales, *nodes], key=lambda moment: moment[0]):
         fast.advance(at)
-        plain.pass_time(at)
+        plain.advance(at)
         for pool in (fast, plain):
             if replicas is not None:
                 pool.scale(replicas, at)
@@ -207,7 +207,7 @@ def play(world: SmallWorld, *, compiled: bool, every: float = 0.1371) -> FastPoo
         pool.scale(2, at)
     later = at + 1000.0
     fast.advance(later)
-    plain.pass_time(later)
+    plain.advance(later)
     agree(fast, plain, later)
     minutes_agree(fast, plain, later)
     assert fast.steps == plain.steps

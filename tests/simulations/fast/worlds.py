@@ -91,6 +91,7 @@ class SmallWorld:
             **self.nodes(),
             limits=limits,
             detailed=detailed,
+            gaps=detailed,
             compiled=compiled,
         )
         if offered:
@@ -110,7 +111,7 @@ def in_turn(numbers: Sequence[float]) -> Callable[[], float]:
 
 
 class Reference(ReplicaPool):
-    """The plain pool, which takes requests in by itself and notes who served whom."""
+    """The plain pool, which notes who served whom."""
 
     def __init__(self, world: SmallWorld) -> None:
         self.served_by: dict[int, int] = {}
@@ -118,20 +119,7 @@ class Reference(ReplicaPool):
             "chat", world.profile, world.ready, in_turn(world.cold_starts), **world.nodes()
         )
         trace = world.trace
-        rows = zip(trace.arrivals, trace.prompt_tokens, trace.output_tokens, strict=True)
-        self.to_come = [
-            Request(i, float(arrival), int(prompt), int(output))
-            for i, (arrival, prompt, output) in enumerate(rows)
-        ]
-        self.requests: list[Request] = []
-
-    def pass_time(self, until: float) -> None:
-        while self.to_come and self.to_come[0].arrival <= until:
-            request = self.to_come.pop(0)
-            self.requests.append(request)
-            self.advance(request.arrival)
-            self.arrive(request, request.arrival)
-        self.advance(until)
+        self.offer(trace.arrivals, trace.prompt_tokens, trace.output_tokens)
 
     def _route(self, request: Request, now: float) -> None:
         super()._route(request, now)
