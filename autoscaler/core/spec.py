@@ -50,9 +50,6 @@ Number = BeforeValidator(_not_bool)
 """Annotation for numeric fields: booleans are not numbers."""
 
 Seconds = Annotated[float, Number, Field(ge=0)]
-"""A time that may be 0."""
-
-Seconds = Annotated[float, Number, Field(ge=0)]
 """A duration; 0 is one."""
 
 

@@ -51,9 +51,10 @@ def asked_twice(
     policy: Policy, ready: int, **signals: Series | float
 ) -> tuple[Recommendation, Recommendation]:
     """The answer to a sight, and to the same sight once that answer has been asked for."""
-    first = policy.recommend(shown(ready, **signals))
+    seen: dict[str, Any] = {**signals}
+    first = policy.recommend(shown(ready, **seen))
     assert first.replicas is not None
-    again = shown(ready, desired=first.replicas, memory=first.memory, **signals)
+    again = shown(ready, desired=first.replicas, memory=first.memory, **seen)
     return first, policy.recommend(again)
 
 
