@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from autoscaler.core.observation import Memory, Observation, ReplicaStatus, Series, Terms
 from autoscaler.core.policy import Policy, Recommendation
