@@ -110,12 +110,8 @@ def rate(
     to_end = now - newest_time
     to_start = np.where(to_start >= spacing * 1.1, spacing / 2, to_start)
     to_end = np.where(to_end >= spacing * 1.1, spacing / 2, to_end)
-    to_zero = np.divide(
-        sampled[:, None] * first,
-        increase,
-        out=np.full_like(increase, INFINITY),
-        where=increase > 0,
-    )
-    stretched = sampled[:, None] + np.minimum(to_start[:, None], to_zero) + to_end[:, None]
-    rates: FloatArray = increase * (stretched / (sampled * range_seconds)[:, None])
+    # Back to zero, the counter would have grown by `first`: whichever is less counts.
+    before = np.minimum(increase * to_start[:, None], first * sampled[:, None])
+    rates: FloatArray = increase * (sampled + to_end)[:, None] + before
+    rates /= (sampled * range_seconds)[:, None]
     return rates

@@ -126,13 +126,11 @@ class ReplicaPool:
     @property
     def desired(self) -> int:
         """Replicas asked for: those that are pending, those that start, those that are ready."""
-        return len(self.pending) + sum(
-            member.phase in (Phase.STARTING, Phase.READY) for member in self.members
-        )
+        return len(self.pending) + len(self.members) - self.count(Phase.DRAINING)
 
     def count(self, phase: Phase) -> int:
         """Return how many replicas are in a phase."""
-        return sum(member.phase is phase for member in self.members)
+        return [member.phase for member in self.members].count(phase)
 
     @property
     def gateway_queue(self) -> int:

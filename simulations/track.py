@@ -48,8 +48,10 @@ class Track:
             self._first += 1
             self._series = None
         if self._series is None:
-            times, values = self._samples[:, self._first : self._past]
-            self._series = Series(start + times, values)
+            samples = self._samples[:, self._first : self._past].copy()
+            samples[0] += start
+            samples.flags.writeable = False
+            self._series = Series(samples[0], samples[1])
         return self._series
 
     def pods(self, workload: str, start: float) -> Mapping[str, PodSample]:

@@ -87,19 +87,21 @@ def memory_copy(memory: object) -> Memory | None:
 
 
 def _json(value: object) -> Any:
-    if value is None or isinstance(value, bool):
+    if isinstance(value, float) and math.isfinite(value):  # the most of them, so asked for first
         return value
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, int) and -_MOST_INT <= value < _MOST_INT:
-        return value
-    if isinstance(value, float) and math.isfinite(value):
+    if value is None or isinstance(value, bool) or _is_whole(value):
         return value
     if isinstance(value, list):
         return [_json(each) for each in value]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {_text(name): _json(each) for name, each in value.items()}
     raise PolicyError(f"memory should hold JSON values only, not {value!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and -_MOST_INT <= value < _MOST_INT
 
 
 def _count(count: object) -> int | None:
@@ -114,7 +116,8 @@ def _text(text: object) -> str:
     if not isinstance(text, str):
         raise PolicyError(f"a reason should be text, not {text!r}")
     try:
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError as error:
         raise PolicyError(f"text should be Unicode, not {text!r}") from error
     return text

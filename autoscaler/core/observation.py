@@ -18,6 +18,8 @@ from autoscaler.core.spec import Behavior, Bounds, Replica, Slo
 
 
 def _frozen(values: ArrayLike) -> NDArray[np.float64]:
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and not values.flags.writeable:
+        return values
     array: NDArray[np.float64] = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array
@@ -62,7 +64,7 @@ class Series:
     values: FloatArray
 
     def __post_init__(self) -> None:
-        """Freeze the arrays.
+        """Freeze the arrays; those that are frozen already are not copied.
 
         Raises:
             ValueError: The shapes differ, or the times do not rise.
@@ -74,7 +76,7 @@ class Series:
                 f"times and values should be two rows of one length, "
                 f"not {self.times.shape} and {self.values.shape}"
             )
-        if len(self.times) > 1 and not bool(np.all(np.diff(self.times) > 0)):
+        if not bool((self.times[1:] > self.times[:-1]).all()):
             raise ValueError("times should rise strictly")
 
     @classmethod

@@ -121,11 +121,11 @@ class FastPool:
     @property
     def desired(self) -> int:
         """Replicas asked for: those that are pending, those that start, those that are ready."""
-        return len(self.pending) + self.count(Phase.STARTING) + self.count(Phase.READY)
+        return len(self.pending) + len(self.members) - self.count(Phase.DRAINING)
 
     def count(self, phase: Phase) -> int:
         """Return how many replicas are in a phase."""
-        return sum(member.phase is phase for member in self.members)
+        return [member.phase for member in self.members].count(phase)
 
     @property
     def gateway_queue(self) -> int:
