@@ -209,9 +209,9 @@ class Scrapes:
         known = {int(self._numbers[slot]): int(slot) for slot in self._slots}
         fresh = [number for number in numbers.tolist() if number not in known]
         (free,) = np.nonzero(self._newest < at - len(self._times) + 1)
-        if len(free) < len(fresh):
+        while len(free) < len(fresh):
             free = np.concatenate((free, self._with_more_slots()))
-        for number, slot in zip(fresh, free.tolist(), strict=False):
+        for number, slot in zip(fresh, free[: len(fresh)].tolist(), strict=True):
             known[number] = slot
             self._numbers[slot], self._first[slot] = number, at
             self._busy_seconds[slot] = 0.0

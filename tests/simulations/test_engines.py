@@ -254,6 +254,28 @@ def test_compiles_by_itself_where_it_can(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(pool(Engine.PLAIN), ReplicaPool)
 
 
+@pytest.mark.parametrize("engine", [pytest.param(Engine.COMPILED, marks=compiles), Engine.PLAIN])
+def test_pods_come_and_go_by_the_dozen(engine: Engine) -> None:
+    """Each request writes 10 tokens; one a second, whoever serves it: no rate forgets anybody."""
+    cluster = SimulatedCluster(
+        a_trace(*((second + 0.4, 5, 10) for second in range(900))),
+        a_workload("generation_tokens_per_second", "running", maximum=99, cold_start=2.0),
+        start=START,
+        profile=a_profile(),
+        replicas=40,
+        engine=engine,
+    )
+
+    for minute, replicas in enumerate((90, 1, 50, 1, 70, 2, 99, 1, 60, 3, 80, 1, 40)):
+        at = 60.0 * (minute + 1)
+        observation = seen(cluster, at)
+        tokens = observation.signals["generation_tokens_per_second"].latest
+        assert tokens == pytest.approx(10.0, rel=0.2)
+        names = {pod.name for pod in observation.pods if pod.ready}
+        assert set(observation.pod_samples["running"]) == names
+        scale(cluster, at, replicas)
+
+
 class Blind(Fixed):
     """Wants no pods."""
 
