@@ -96,6 +96,10 @@ test: lint types ## Everything: lint, types, all tests, coverage floors
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='autoscaler/core/*,policies/*' --fail-under=100
 
+.PHONY: bench
+bench: setup ## How fast the simulator and the decisions are here (a minute or two)
+	@$(BIN)/python -m simulations.bench
+
 .PHONY: clean
 clean: ## Remove .venv, caches and build output
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

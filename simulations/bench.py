@@ -1,31 +1,42 @@
 """How fast the simulator is here: `python -m simulations.bench`.
 
-Every row serves the same requests with the fast pool and, the first of them, with the plain one.
-The fast pool is looked at every 15 s of simulated time, as a scrape does. On a machine that does
-other things too, the column for a core-second is the one to compare.
+Every row serves the same requests with the compiled pool; with the whole control cycle around it;
+and, the first of them, with the plain pool. The pool is looked at every 15 s of simulated time, as
+a scrape does. On a machine that does other things too, the figures for a core-second are the ones
+to compare.
 """
 
 import argparse
 import resource
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from math import ceil, pi
 from time import perf_counter, process_time
 from typing import Final
 
 import numpy as np
 
+from autoscaler.config import load_fleet
+from autoscaler.core.decision import Cycle
 from autoscaler.core.observation import FloatArray
+from autoscaler.core.planner import FleetState, plan_cycle
+from autoscaler.core.spec import Bounds
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.plugins import load_combiner
 from simulations.arrivals import Lengths
 from simulations.fast.compile import can_compile
 from simulations.fast.pool import FastPool
 from simulations.pool import ReplicaPool
 from simulations.profiles import profiles
+from simulations.replay import replay
 from simulations.request import Request
 from simulations.trace import Trace
 
 PROFILE: Final = "llama-3.1-8b/h100/tp1/bfloat16"
+PRESET: Final = files("policies") / "presets" / "vllm-queue-latency.yaml"
 SCRAPE_SECONDS: Final = 15.0
 DAY: Final = 86_400.0
 DAY_REQUESTS: Final = 3_000_000
@@ -133,6 +144,57 @@ def plain(trace: Trace, replicas: int, requests: int) -> Speed:
     return watch.speed(len(rows))
 
 
+def the_workload(least: int, most: int) -> ScaledWorkload:
+    """Return the preset's workload with these bounds, on the replicas of the benchmark."""
+    with as_file(PRESET) as path:
+        (workload,) = load_fleet([path]).workloads
+    replica = workload.spec.replica.model_copy(
+        update={"profile": PROFILE, "gpus": 1, "cold_start_seconds": 120.0}
+    )
+    changes = {"replicas": Bounds(min=least, max=most), "replica": replica}
+    return workload.model_copy(update={"spec": workload.spec.model_copy(update=changes)})
+
+
+def governed(trace: Trace, least: int, most: int) -> Speed:
+    """Serve a trace under the preset's policies, with all that a replay does."""
+    workload = the_workload(least, most)
+    watch = Watch()
+    replay(trace, workload)
+    return watch.speed(len(trace))
+
+
+class Tape:
+    """A journal that keeps the cycles in memory."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.cycles: list[Cycle] = []
+
+    def record(self, cycle: Cycle) -> None:
+        """Keep one cycle."""
+        self.cycles.append(cycle)
+
+
+def decisions(load: Load, seconds: float, rng: np.random.Generator) -> Speed:
+    """Decide again what a replay decided, from the same snapshots: `plan_cycle` alone."""
+    workload, tape = the_workload(1, 64), Tape()
+    replay(load.poisson(ceil(8 * load.per_replica * seconds), 8, rng), workload, journal=tape)
+    combine = workload.spec.combine
+    fleet, state = FleetSpec((workload,), {combine: load_combiner(combine)}), FleetState()
+    watch = Watch()
+    for cycle in tape.cycles:
+        _, state = plan_cycle(fleet, state, cycle.snapshot)
+    return watch.speed(len(tape.cycles))
+
+
+def start_up(*arguments: str) -> float:
+    """Return how long the command takes with these arguments, in seconds."""
+    began = perf_counter()
+    command = [sys.executable, "-m", "autoscaler", *arguments]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603  # our own command
+    return perf_counter() - began
+
+
 def a_day(load: Load, requests: int, rng: np.random.Generator) -> Trace:
     """Return a day that is quiet at its ends and six times as busy at noon."""
     edges = np.linspace(0.0, DAY, 1441)
@@ -166,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m simulations.bench", description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000, help="for each row")
     parser.add_argument("--plain-requests", type=int, default=2_000, help="of them, served plainly")
+    parser.add_argument("--decide-seconds", type=float, default=14_400.0, help="simulated")
     parser.add_argument("--tries", type=int, default=3, help="the best one counts")
     chosen = parser.parse_args(arguments)
     began = perf_counter()
@@ -176,29 +239,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _print("")
     _print(
         f"{'lengths':<13} {'replicas':>8} {'requests':>10} {'requests/s':>11} "
-        f"{'a core-second':>14} {'steps/s':>11} {'plain requests/s':>17} {'times':>6}"
+        f"{'a core-second':>14} {'with a policy':>14} {'steps/s':>11} {'plain':>7} {'times':>6}"
     )
     rng = np.random.default_rng(1)
     for load in LOADS:
         for replicas in REPLICAS:
             trace = load.poisson(chosen.requests, replicas, rng)
             quick = best([fast(trace, replicas) for _ in range(chosen.tries)])
+            whole = governed(trace, replicas, replicas)
             slow = plain(trace, replicas, chosen.plain_requests)
             _print(
                 f"{load.name:<13} {replicas:>8} {quick.requests:>10,} {quick.rate:>11,.0f} "
-                f"{quick.core_rate:>14,.0f} {quick.steps / quick.seconds:>11,.0f} "
-                f"{slow.rate:>17,.0f} {quick.core_rate / slow.core_rate:>6,.0f}"
+                f"{quick.core_rate:>14,.0f} {whole.core_rate:>14,.0f} "
+                f"{quick.steps / quick.seconds:>11,.0f} {slow.core_rate:>7,.0f} "
+                f"{quick.core_rate / slow.core_rate:>6,.0f}"
             )
-    load = LOADS[0]
-    day = a_day(load, min(DAY_REQUESTS, 3 * chosen.requests), rng)
-    speed, most = autoscaled(day, load)
     _print("")
+    _report_day(LOADS[0], min(DAY_REQUESTS, 3 * chosen.requests), rng)
+    made = best([decisions(LOADS[0], chosen.decide_seconds, rng) for _ in range(chosen.tries)])
     _print(
-        f"a day of {speed.requests:,} conversations, 2 to {most} replicas, looked at and scaled "
-        f"every {SCRAPE_SECONDS:.0f} s: {speed.seconds:.1f} s ({speed.rate:,.0f} requests/s, "
-        f"{speed.core_rate:,.0f} a core-second)"
+        f"decisions: {made.rate:,.0f}/s ({made.core_rate:,.0f} a core-second), "
+        f"{made.requests:,} of one workload with {PRESET.name}"
     )
+    with as_file(PRESET) as path:
+        for command in (("--help",), ("check", str(path))):
+            seconds = min(start_up(*command) for _ in range(chosen.tries))
+            _print(f"autoscaler {command[0]}: {seconds:.2f} s")
     _print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def _report_day(load: Load, requests: int, rng: np.random.Generator) -> None:
+    day = a_day(load, requests, rng)
+    speed, most = autoscaled(day, load)
+    _print(
+        f"a day of {speed.requests:,} {load.name} requests, looked at and scaled every "
+        f"{SCRAPE_SECONDS:.0f} s:"
+    )
+    whole = governed(day, 2, 64)
+    for how, one in ((f"to the arrivals, 2 to {most} replicas", speed), (PRESET.name, whole)):
+        _print(
+            f"  {how}: {one.seconds:.1f} s ({one.rate:,.0f} requests/s, "
+            f"{one.core_rate:,.0f} a core-second)"
+        )
 
 
 def _print(line: str) -> None:
