@@ -1,51 +1,32 @@
 """Synthetic traffic with documented parameters, for trying things out without a trace."""
 
 from dataclasses import dataclass
-from math import log
+from typing import Final
 
 import numpy as np
 
 from autoscaler.core.observation import FloatArray
-from simulations.trace import IntArray, Trace
+from simulations.lengths import (
+    CONVERSATION_OUTPUTS,
+    CONVERSATION_PROMPTS,
+    Z95,
+    Lengths,
+    Quantiles,
+)
+from simulations.trace import Trace
 
-Z95 = 1.6448536269514722
-"""The standard normal's 95th percentile."""
+__all__ = ["DAY", "WEEKDAY", "Z95", "Lengths", "Traffic", "synthesize", "synthetic_day"]
 
+WEEKDAY: Final = (
+    *(1.02, 1.12, 1.09, 0.90, 0.92, 0.99, 1.16, 1.24, 1.27, 1.23, 1.11, 1.17),
+    *(1.31, 1.45, 1.54, 1.42, 1.29, 1.24, 1.23, 1.15, 1.05, 0.88, 0.79, 0.82),
+)
+"""Level of each hour (UTC) over the week's mean, Monday to Friday, of the conversations of the week
+that Azure published in 2024 (Stojkovic et al., DynamoLLM, HPCA 2025): a peak when Europe comes to
+work, and a higher one when America has joined it."""
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Token counts with a log-normal law, cut off at `most`.
-
-    Attributes:
-        p50: Median.
-        p95: 95th percentile, above the median.
-        most: Longest, above the 95th percentile; what would be longer is drawn again.
-    """
-
-    p50: float
-    p95: float
-    most: int
-
-    def __post_init__(self) -> None:
-        """Refuse lengths that cannot be drawn.
-
-        Raises:
-            ValueError: The three are not positive and rising.
-        """
-        if not 0 < self.p50 < self.p95 < self.most:
-            raise ValueError(
-                f"lengths should have 0 < p50 < p95 < most, "
-                f"not {self.p50:g}, {self.p95:g}, {self.most}"
-            )
-
-    def draw(self, count: int, rng: np.random.Generator) -> IntArray:
-        """Return `count` whole lengths of at least 1."""
-        sigma = log(self.p95 / self.p50) / Z95
-        drawn = rng.lognormal(log(self.p50), sigma, count)
-        while (long := drawn > self.most).any():
-            drawn[long] = rng.lognormal(log(self.p50), sigma, int(long.sum()))
-        lengths: IntArray = np.maximum(1, np.rint(drawn)).astype(np.int64)
-        return lengths
+PROMPTS: Final = Lengths(p50=1020, p95=4083, most=16_000)
+OUTPUTS: Final = Lengths(p50=129, p95=451, most=2_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +43,47 @@ class Traffic:
         requests_per_second: Mean rate, burst included.
         swing: The slow swing's height, as a share of the level between bursts; below 1.
         swing_seconds: The swing's period; it begins at the level, going down.
-        burst_factor: How many times the rate is higher during the burst.
+        levels: The level at the middle of each of the equal parts of a day, straight lines
+            between; the day begins with the traffic and repeats. Multiplied with the swing.
+        burst_factor: How many times the rate is higher at the top of the burst.
         burst_from: When the burst begins, seconds since the start.
-        burst_seconds: How long it lasts.
+        burst_seconds: How long it stays at its top.
+        burst_rise_seconds: How long it grows before, in a straight line.
+        burst_fall_seconds: How long it takes to fade.
         dispersion: Variance of counts over their mean, for windows of many arrivals; 1 is Poisson.
         prompt: Prompt lengths.
-        output: Output lengths.
+        output: Output lengths; they do not depend on the prompt's.
     """
 
     seconds: float = 3600.0
     requests_per_second: float = 5.5
     swing: float = 0.3
     swing_seconds: float = 3600.0
+    levels: tuple[float, ...] = (1.0,)
     burst_factor: float = 3.0
     burst_from: float = 1500.0
     burst_seconds: float = 600.0
+    burst_rise_seconds: float = 0.0
+    burst_fall_seconds: float = 0.0
     dispersion: float = 2.1
-    prompt: Lengths = Lengths(p50=1020, p95=4083, most=16_000)
-    output: Lengths = Lengths(p50=129, p95=451, most=2_000)
+    prompt: Lengths | Quantiles = PROMPTS
+    output: Lengths | Quantiles = OUTPUTS
 
     def __post_init__(self) -> None:
         """Refuse traffic that cannot be drawn.
 
         Raises:
-            ValueError: A length of time, rate or dispersion is not above 0, or the swing takes
-                the rate to 0.
+            ValueError: A length of time, rate or dispersion is not above 0, or the swing, a level
+                or the burst takes the rate to 0.
         """
         if min(self.seconds, self.requests_per_second, self.swing_seconds, self.dispersion) <= 0:
             raise ValueError("seconds, rate, swing_seconds and dispersion should be above 0")
         if not 0 <= self.swing < 1 or self.burst_factor <= 0:
             raise ValueError("swing should be 0 to below 1, burst_factor above 0")
+        if min(self.levels, default=0.0) <= 0:
+            raise ValueError("there should be at least one level, each above 0")
+        if min(self.burst_rise_seconds, self.burst_fall_seconds) < 0:
+            raise ValueError("burst_rise_seconds and burst_fall_seconds should not be negative")
 
     def rate(self, times: FloatArray) -> FloatArray:
         """Return requests per second at `times` (seconds since the start)."""
@@ -104,10 +96,41 @@ class Traffic:
         return np.linspace(0.0, self.seconds, max(1, round(10 * self.seconds)) + 1)
 
     def _shape(self, times: FloatArray) -> FloatArray:
-        level = 1 - self.swing * np.sin(2 * np.pi * times / self.swing_seconds)
-        bursting = (times >= self.burst_from) & (times < self.burst_from + self.burst_seconds)
-        shape: FloatArray = np.where(bursting, level * self.burst_factor, level)
+        part = 86_400.0 / len(self.levels)
+        middles = part * (0.5 + np.arange(len(self.levels)))
+        level = np.interp(times, middles, self.levels, period=86_400.0)
+        level *= 1 - self.swing * np.sin(2 * np.pi * times / self.swing_seconds)
+        top = self.burst_from + self.burst_rise_seconds
+        end = top + self.burst_seconds
+        edges = (self.burst_from, top, end, end + self.burst_fall_seconds)
+        height = np.interp(times, edges, (0.0, 1.0, 1.0, 0.0))
+        height[(times < self.burst_from) | (times >= edges[-1])] = 0.0
+        shape: FloatArray = level * (1 + (self.burst_factor - 1) * height)
         return shape
+
+
+DAY: Final = Traffic(
+    seconds=86_400.0,
+    requests_per_second=8.0,
+    swing=0.0,
+    levels=WEEKDAY,
+    burst_factor=3.0,
+    burst_from=18.5 * 3600,
+    burst_rise_seconds=1200.0,
+    burst_seconds=1200.0,
+    burst_fall_seconds=1800.0,
+    dispersion=2.1,
+    prompt=CONVERSATION_PROMPTS,
+    output=CONVERSATION_OUTPUTS,
+)
+"""A weekday of the presets' model: from less than one replica's load to two, and an incident.
+
+The shape of the day is `WEEKDAY`. Lengths and the index of dispersion (2.1, of counts in 10 s
+within 10 minutes) are those of the conversations that Azure published in 2023 (Patel et al.,
+Splitwise, ISCA 2024). The mean rate and the incident are ours: at 18:30 it begins to grow, to
+three times the load within 20 minutes, five cold starts of the presets; it stays for 20 minutes,
+and fades in 30.
+"""
 
 
 def synthesize(traffic: Traffic, rng: np.random.Generator, name: str = "synthetic") -> Trace:
@@ -140,9 +163,9 @@ def synthesize(traffic: Traffic, rng: np.random.Generator, name: str = "syntheti
     )
 
 
-def synthetic_hour(seed: int = 1) -> Trace:
-    """Return the bundled hour: `Traffic()` drawn with this seed."""
-    return synthesize(Traffic(), np.random.default_rng(seed), "synthetic-hour")
+def synthetic_day(seed: int = 1) -> Trace:
+    """Return the bundled day: `DAY` drawn with this seed."""
+    return synthesize(DAY, np.random.default_rng(seed), "synthetic-day")
 
 
 def _middles(edges: FloatArray) -> FloatArray:

@@ -1,62 +1,90 @@
 """autoscaler demo."""
 
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoscaler.cli.words import bold, emit, emit_json, say
+from autoscaler.cli.words import bold, emit, emit_json, say, utc
 
 if TYPE_CHECKING:  # commands import what they need when they run
+    from autoscaler.core.spec import Slo
     from autoscaler.core.workload import ScaledWorkload
+    from simulations.run import Settings
+    from simulations.runs import Comparison
+    from simulations.score import Score
+    from simulations.trace import Trace
 
-COMPARED = ("hpa", "vllm-queue-latency")
+OURS = "vllm-queue-latency"
+THEIRS = "hpa"
+COMPARED = (THEIRS, OURS)
+REPORT = Path("demo.html")
+FEW = 20_000
+"""Requests up to which one process is quicker than starting several."""
+
+
+def _speed(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"should be above 0, not {value:g}")
+    return value
 
 
 def demo(
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Traffic to take in place of the bundled day, as `replay` takes it."),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            callback=_speed,
+            help="Simulated seconds that pass in a second while the terminal shows the controller "
+            "at work, such as 600; if absent, as many as can be.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path, typer.Option(help="Where to write the report, one HTML file that needs nothing else.")
+    ] = REPORT,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no words.")] = False,
 ) -> None:
-    """Replay a bundled hour with two policy files and compare."""
-    from autoscaler.cli.progress import progress
-    from autoscaler.cli.scores import as_document, comparison, duration
-    from simulations.arrivals import synthetic_hour
-    from simulations.replay import replay
+    """Watch the controller through a simulated day, and compare it with the HPA.
 
-    traffic = synthetic_hour()
+    The code that decides is the code that decides live; only the cluster is simulated. On a
+    terminal a table follows each decision with its reason.
+    """
+    from simulations.replay import START
+    from simulations.run import Settings
+
+    traffic = _traffic(trace)
     workloads = {name: preset_workload(name) for name in COMPARED}
-    ours = workloads[COMPARED[-1]].spec
+    settings = Settings(start=START if traffic.start is None else traffic.start)
+    if not no_report:
+        _check_writable(report, trace)
     if not quiet:
-        say(
-            f"A synthetic hour with one burst: {len(traffic):,} requests. Replicas are "
-            f"{ours.replica.profile} and need {duration(ours.replica.cold_start_seconds)} to start."
-        )
-    results = {}
-    for name, workload in workloads.items():
-        with progress(name, quiet=quiet) as on_progress:
-            results[name] = replay(traffic, workload, on_progress=on_progress)
+        say(story(traffic, workloads[OURS], settings, bundled=trace is None))
+    _watch(traffic, workloads[OURS], settings, quiet=quiet or as_json, speed=speed)
+    comparison = _compare(traffic, workloads, settings, quiet=quiet)
+    if not no_report:
+        from simulations.report import write_report
+
+        write_report(comparison, report)
     if as_json:
-        emit_json({name: as_document(result) for name, result in results.items()})
+        emit_json(comparison.document())
         return
-    headings = {
-        f"{name} ({' + '.join(policy.type for policy in workloads[name].spec.policies)})": result
-        for name, result in results.items()
-    }
-    emit("")
-    emit(
-        "\n".join(
-            bold(line) if number == 0 else line
-            for number, line in enumerate(
-                comparison({name: one.score for name, one in headings.items()}, ours.slo)
-            )
-        )
-    )
+    _print(comparison)
     if not quiet:
+        scores = {run.name: run.result.score for run in comparison.runs}
+        say(f"\n{verdict(scores, workloads[OURS].spec.slo)}")
+        if not no_report:
+            say(f"Report, with pictures and every decision's reason: {report}")
         say(
-            "\n'met every limit' is the share of users who were served as promised, and GPU-hours "
-            "are what that took: more of the first for less of the second is better.\n"
             "Next, run autoscaler init my-policies, edit the file in it, and try it on your own "
-            "traffic:\nautoscaler replay --trace YOUR.csv "
-            "--workload my-policies/vllm-queue-latency.yaml"
+            f"traffic:\nautoscaler replay --trace YOUR.csv --workload my-policies/{OURS}.yaml"
         )
 
 
@@ -68,3 +96,120 @@ def preset_workload(name: str) -> "ScaledWorkload":
 
     with as_file(files("policies") / "presets" / f"{name}.yaml") as path:
         return load_fleet([path]).workloads[0]
+
+
+def story(
+    traffic: "Trace", workload: "ScaledWorkload", settings: "Settings", *, bundled: bool
+) -> str:
+    """Say what happens, in two sentences that need no knowledge of the project."""
+    from simulations.report.words import duration
+
+    what = f"{traffic.name}: {len(traffic):,} requests come within {duration(traffic.seconds)}."
+    if bundled:
+        from simulations.arrivals import DAY
+
+        what = (
+            f"A synthetic day: {len(traffic):,} chat requests come to one model, with two peaks as "
+            f"on a weekday, and from {utc(settings.start + DAY.burst_from)[11:16]} an incident "
+            f"that grows to {DAY.burst_factor:g} times the load within "
+            f"{DAY.burst_rise_seconds / 60:.0f} minutes."
+        )
+    replica, interval = workload.spec.replica, settings.interval_seconds
+    return (
+        f"{what}\nEvery {interval:g} s the controller decides how many replicas "
+        f"({replica.profile}) run, and each new one takes "
+        f"{duration(replica.cold_start_seconds)} to start: first by the policy file {OURS}, then "
+        "as a Kubernetes HPA decides."
+    )
+
+
+def verdict(scores: "Mapping[str, Score]", slo: "Slo") -> str:
+    """Say what the numbers say, whoever is ahead."""
+    from simulations.report.words import share
+
+    ours, theirs = scores[OURS], scores[THEIRS]
+    kept = [name for name in COMPARED if scores[name].attainment >= slo.attainment]
+    who = {0: "Neither keeps", 1: f"Only {''.join(kept)} keeps", 2: "Both keep"}[len(kept)]
+    hours = round(100 * (ours.gpu_hours / theirs.gpu_hours - 1))
+    took = (
+        f"{abs(hours)} % {'more' if hours > 0 else 'fewer'} GPU-hours than"
+        if hours
+        else "as many GPU-hours as"
+    )
+    return (
+        f"{who} the promise to serve {100 * slo.attainment:g} % of all requests within the limits "
+        f"({OURS} {share(ours.attainment)}, {THEIRS} {share(theirs.attainment)}).\n"
+        f"{OURS} takes {took} {THEIRS}, and changes the number of replicas {ours.scale_events:,} "
+        f"times, {THEIRS} {theirs.scale_events:,} times."
+    )
+
+
+def _traffic(path: Path | None) -> "Trace":
+    from simulations import arrivals
+    from simulations.trace import read_trace
+
+    return arrivals.synthetic_day() if path is None else read_trace(path)
+
+
+def _check_writable(report: Path, trace: Path | None) -> None:
+    """Refuse a report that could not be written, before anybody waits for it."""
+    from autoscaler.core.errors import ConfigError
+
+    if report.is_dir():
+        raise ConfigError(f"{report}: cannot be written: is a directory")
+    if not report.absolute().parent.is_dir():
+        raise ConfigError(f"{report}: cannot be written: no such file or directory")
+    if trace is not None and report.exists() and report.samefile(trace):
+        raise ConfigError(f"{report}: is the trace of this demo; name another report")
+
+
+def _watch(
+    traffic: "Trace",
+    workload: "ScaledWorkload",
+    settings: "Settings",
+    *,
+    quiet: bool,
+    speed: float | None,
+) -> None:
+    """Run our policy file before the eyes of whoever looks at a terminal; else do nothing."""
+    from autoscaler.cli.live import Watched, live
+    from simulations.replay import replay
+
+    watched = Watched(workload, settings.start, traffic.seconds)
+    with live(watched, quiet=quiet, speed=speed) as journal:
+        if journal is not None:
+            replay(traffic, workload, start=settings.start, journal=journal)
+
+
+def _compare(
+    traffic: "Trace",
+    workloads: "Mapping[str, ScaledWorkload]",
+    settings: "Settings",
+    *,
+    quiet: bool,
+) -> "Comparison":
+    from autoscaler.cli.live import bars
+    from simulations.compare import compare
+    from simulations.runs import Candidate
+
+    candidates = [Candidate(name, workload) for name, workload in workloads.items()]
+    jobs = 1 if len(traffic) <= FEW else min(2, os.cpu_count() or 1)
+    with bars(quiet=quiet) as on_progress:
+        return compare(traffic, candidates, settings, jobs=jobs, on_progress=on_progress)
+
+
+def _print(comparison: "Comparison") -> None:
+    """Print a column for each policy file."""
+    from autoscaler.cli.scores import comparison as table
+
+    policies = {
+        name: " + ".join(policy.type for policy in preset_workload(name).spec.policies)
+        for name in COMPARED
+    }
+    scores = {
+        f"{run.name} ({policies[run.name]})": run.result.score
+        for run in comparison.runs
+        if run.name in policies
+    }
+    heading, *rows = table(scores, comparison.slo)
+    emit("\n".join(["", bold(heading), *rows]))

@@ -1,4 +1,4 @@
-"""replay, explain and demo: from a trace to a table, and from a journal to a reason."""
+"""replay and explain: from a trace to a table, and from a journal to a reason."""
 
 import json
 from collections.abc import Callable
@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.cli import demo
 from autoscaler.cli.words import utc
-from simulations.arrivals import Traffic, synthesize
 from tests.cli.conftest import TRACE, WORKLOAD, Ran
 
 Run = Callable[..., Ran]
@@ -265,38 +263,3 @@ def test_explain_says_so_where_no_cycle_was_recorded(run: Run, journal: str) -> 
     Path(journal).write_text(f"{header}\n")
 
     assert run("explain", "chat", "--journal", journal).err == "j.jsonl: holds no cycle\n"
-
-
-# --- demo ------------------------------------------------------------------------------------
-
-
-def test_demo_compares_two_presets_and_says_what_to_do_next(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On ten minutes in place of the hour."""
-    import numpy as np
-
-    import simulations.arrivals
-
-    short = synthesize(Traffic(seconds=600.0, burst_from=200.0), np.random.default_rng(1))
-    monkeypatch.setattr(simulations.arrivals, "synthetic_hour", lambda: short)
-
-    ran = run("demo")
-
-    assert ran.code == 0
-    heading = ran.out.strip().splitlines()[0]
-    assert heading.split("  ")[-2:] == [
-        "hpa (hpa)",
-        "vllm-queue-latency (queue-drain + latency-guard)",
-    ]
-    assert f"{len(short):,}" in ran.out
-    assert "autoscaler init my-policies" in ran.err
-    assert set(json.loads(run("demo", "--json").out)) == set(demo.COMPARED)
-
-
-@pytest.mark.parametrize("name", demo.COMPARED)
-def test_demo_compares_like_with_like(name: str) -> None:
-    """Same limits, same replicas, same bounds: what differs is the policies."""
-    spec, other = demo.preset_workload(name).spec, demo.preset_workload(demo.COMPARED[0]).spec
-
-    assert (spec.slo, spec.replica, spec.replicas) == (other.slo, other.replica, other.replicas)
