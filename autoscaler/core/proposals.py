@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from autoscaler.core.answers import asked, memory_copy, recommendation_in
+from autoscaler.core.answers import asked, lent, recommendation_in
 from autoscaler.core.decision import Proposal, Reading
 from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory, Observation, Series
@@ -65,7 +65,7 @@ def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
         signals={name: view.shown[name] for name in uses if name in view.shown},
         missing=MappingProxyType(seen.missing),
         pod_samples=MappingProxyType(seen.pod_samples),
-        memory=memory_copy(memory),
+        memory=lent(memory),
         lead_seconds=view.lead_seconds,
         terms=view.workload.terms,
     )

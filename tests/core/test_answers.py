@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.answers import asked, memory_copy, recommendation_in, verdict_in
+from autoscaler.core.answers import asked, lent, memory_copy, recommendation_in, verdict_in
 from autoscaler.core.errors import PolicyError
 from autoscaler.core.policy import Recommendation, Verdict
 
@@ -151,3 +151,5 @@ def test_what_passes_survives_json(memory: object) -> None:
         return
 
     assert copy is None or orjson.loads(orjson.dumps(copy)) == copy == memory
+    assert lent(copy) == copy
+    assert copy is None or lent(copy) is not copy
