@@ -246,7 +246,10 @@ def _requests(source: Source, layout: Layout, table: Table) -> Requests:
         prompts[no_prompt] = 1
         notes.append(f"Prompts of 0 tokens, counted as 1: {int(no_prompt.sum()):,}.")
     first = times[0].item()
-    arrivals = (times if layout.relative else times - times[0]) / layout.per_second
+    if not layout.relative:
+        times -= times[0]  # in place: there may be a hundred million
+    arrivals = times if layout.per_second == 1 else times / layout.per_second
+    del times
     if arrivals[-1] > LONGEST_SECONDS:
         rule = f"should be within a year of the first row, is {arrivals[-1]:.0f} s after it"
         raise source.wrong(layout.names[0], rule)
