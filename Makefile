@@ -64,7 +64,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "make setup: done; the command is $(BIN)/autoscaler"
 
 .PHONY: demo
-demo: setup ## Replay a bundled hour of traffic with two policy files and compare them
+demo: setup ## Replay a bundled day of traffic with two policy files and compare them
 	@$(BIN)/autoscaler demo
 
 .PHONY: fmt

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoscaler.cli.traffic import From, Scale, To, read_traffic, start_of
 from autoscaler.cli.words import emit_json, read_time, say
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -64,7 +65,7 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
         typer.Option(
             callback=_time,
             help="When the trace begins (ISO 8601, UTC unless it says otherwise): matters to "
-            "calendars. If absent, a Monday at 00:00 UTC.",
+            "calendars. If absent, as the trace says, or a Monday at 00:00 UTC.",
         ),
     ] = None,
     interval: Annotated[
@@ -86,7 +87,10 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
             min=0, max=3, callback=_finite, help="Spread of cold starts (of their logarithm)."
         ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the cold starts.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Draws the cold starts, and what a rate or --scale leaves open."),
+    ] = 0,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -95,6 +99,9 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
             "1 for short traces and 2 for others.",
         ),
     ] = None,
+    scale: Scale = 1.0,
+    begin: From = 0.0,
+    end: To = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no words.")] = False,
 ) -> None:
@@ -104,9 +111,7 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
     future. The report shows replicas, latencies, queues, and why each decision was made.
     """
     from simulations.compare import compare as run
-    from simulations.replay import START
     from simulations.run import Settings
-    from simulations.trace import read_trace
 
     candidates = _candidates(files, slo_of)
     _check_initial(candidates, initial)
@@ -114,11 +119,11 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
         _check_writable(report, trace, *files)
     if journals is not None:
         _make_folder(journals)
-    traffic = read_trace(trace)
+    traffic = read_traffic(trace, seed=seed, scale=scale, begin=begin, end=end, quiet=quiet)
     if not quiet:
         _say_what(traffic, candidates)
     settings = Settings(
-        start=(read_time(start) if start is not None else None) or START,
+        start=start_of(start, traffic),
         interval_seconds=interval,
         scrape_seconds=scrape,
         replicas=initial,

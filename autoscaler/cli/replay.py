@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoscaler.cli.traffic import TRACE_HELP, From, Scale, To, read_traffic, start_of
 from autoscaler.cli.words import emit, emit_json, read_time, say
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -31,9 +32,7 @@ def _time(text: str | None) -> str | None:
 def replay(  # noqa: PLR0917  # typer turns each into an option
     trace: Annotated[
         Path,
-        typer.Option(
-            help="Traffic, one row a request: arrival_s, prompt_tokens, output_tokens (CSV, .gz)."
-        ),
+        typer.Option(help=TRACE_HELP),
     ],
     workload: Annotated[
         Path, typer.Option(help="The policy file, or a folder that holds its node pool too.")
@@ -46,7 +45,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
         typer.Option(
             callback=_time,
             help="When the trace begins (ISO 8601, UTC unless it says otherwise): matters to "
-            "calendars. If absent, a Monday at 00:00 UTC.",
+            "calendars. If absent, as the trace says, or a Monday at 00:00 UTC.",
         ),
     ] = None,
     interval: Annotated[
@@ -72,10 +71,15 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
             help="Spread of cold starts and of nodes' provisioning (of their logarithm).",
         ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Draws them.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Draws them, and what a rate or --scale leaves open.")
+    ] = 0,
     journal: Annotated[
         Path | None, typer.Option(help="Write every cycle there, for `autoscaler explain`.")
     ] = None,
+    scale: Scale = 1.0,
+    begin: From = 0.0,
+    end: To = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the score as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no words.")] = False,
 ) -> None:
@@ -90,9 +94,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
     from autoscaler.core.errors import ConfigError
     from autoscaler.core.workload import FleetSpec
     from autoscaler.journal import JournalFile
-    from simulations.replay import START
     from simulations.replay import replay as run
-    from simulations.trace import read_trace
 
     loaded = read_fleet([workload])
     chosen = _with_profile(_chosen(loaded, workload, name), profile)
@@ -105,7 +107,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
         )
     if journal is not None:
         _refuse_same_file(journal, trace, workload)
-    traffic = read_trace(trace)
+    traffic = read_traffic(trace, seed=seed, scale=scale, begin=begin, end=end, quiet=quiet)
     if not quiet:
         for warning in loaded.warnings:
             say(f"warning: {warning}")
@@ -121,7 +123,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
             traffic,
             chosen,
             pools=pools,
-            start=(read_time(start) if start is not None else None) or START,
+            start=start_of(start, traffic),
             interval_seconds=interval,
             scrape_seconds=scrape,
             replicas=initial,
