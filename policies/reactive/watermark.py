@@ -1,6 +1,5 @@
 """watermark: one step up above the high mark, one replica down below the low mark."""
 
-import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -129,9 +128,9 @@ class Watermark(Policy):
     def _lower(self, worst: float, observation: Observation, too_few: TooFew) -> tuple[int, str]:
         ready, desired = observation.replicas.ready, observation.replicas.desired
         fewer = desired - 1
-        predicted = math.inf if worst > 0 else 0.0
-        if fewer > 0:
-            predicted = worst * ready / fewer
+        if fewer == 0 and worst > 0:
+            return desired, "the last replica stays"
+        predicted = worst * ready / max(fewer, 1)
         if predicted >= self.high:
             return desired, f"{fewer} replicas would see {predicted:.3g}, not below {self.high:g}"
         if fewer < too_few.floor(observation.now):

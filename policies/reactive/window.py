@@ -8,6 +8,10 @@ EDGE_SECONDS = 1e-3
 """Sample times this close count as equal: Unix seconds as floats are not exact."""
 
 
+HUGE = 1e150
+"""Above this, products of samples may not be finite."""
+
+
 def newest(series: Series, seconds: float) -> Series:
     """Return the samples at most `seconds` older than the newest one, that one included."""
     return series.since(series.latest_time - seconds - EDGE_SECONDS)
@@ -43,14 +47,22 @@ def slope(series: Series) -> float:
     """Return the change per second: least squares over all samples; 0 for fewer than two."""
     if len(series) < 2:
         return 0.0
+    scale = _scale(series)
+    values: FloatArray = series.values / scale
     times: FloatArray = series.times - series.times.mean()
-    values: FloatArray = series.values - series.values.mean()
-    return float(times @ values / (times @ times))
+    return float(times @ (values - values.mean()) / (times @ times)) * scale
 
 
 def mean(series: Series) -> float:
     """Return the average of the samples, at least one."""
-    return float(series.values.mean())
+    scale = _scale(series)
+    return float((series.values / scale).mean()) * scale
+
+
+def _scale(series: Series) -> float:
+    """What to divide by so that sums of the samples stay finite; 1 for all but absurd ones."""
+    most = float(abs(series.values).max())
+    return most if most > HUGE else 1.0
 
 
 def largest(series: Series) -> float:

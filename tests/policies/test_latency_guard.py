@@ -1,5 +1,9 @@
 """latency-guard: keep a p95 latency below its objective, knowing that it is convex in load."""
 
+import json
+import math
+from itertools import pairwise
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -8,6 +12,7 @@ from pydantic import ValidationError
 from autoscaler.core.observation import Series
 from autoscaler.core.spec import Slo
 from policies.reactive.latency_guard import LatencyGuard
+from policies.reactive.plateau import Plateau
 from tests.builders import NOON
 from tests.policies.worlds import World, asked_twice, reversals, samples, shown
 
@@ -124,21 +129,20 @@ class TestSettling:
     def test_what_was_added_is_given_time_to_show(self) -> None:
         slow = [4.0] * 9
         memory = GUARD.recommend(shown(10, desired=12, ttft_p95=samples(*slow))).memory
-        came, settled = (
-            shown(12, at=at, memory=memory, ttft_p95=samples(*slow, at=at))
-            for at in (NOON + 60, NOON + 200)
-        )
-        memory = GUARD.recommend(came).memory
+        for at, latency, expected in [
+            (NOON + 60, 4.0, 12),
+            (NOON + 180, 2.0, 12),
+            (NOON + 299, 2.0, 12),
+            (NOON + 300, 2.0, 13),  # they helped, and not enough
+        ]:
+            answer = GUARD.recommend(
+                shown(12, at=at, memory=memory, ttft_p95=samples(*[latency] * 9, at=at))
+            )
+            memory = answer.memory
 
-        assert GUARD.recommend(came).replicas == 12
-        assert GUARD.recommend(came).reason.endswith("waiting for 12 ready replicas to show")
-        assert (
-            GUARD.recommend(
-                shown(12, at=NOON + 200, memory=memory, ttft_p95=samples(*slow, at=NOON + 200))
-            ).replicas
-            == 15
-        )
-        assert settled.replicas.ready == 12
+            assert answer.replicas == expected
+            waits = answer.reason.endswith("waiting for 12 ready replicas to show")
+            assert waits == (expected == 12)
 
     def test_unless_it_gets_worse(self) -> None:
         memory = GUARD.recommend(shown(10, desired=12, ttft_p95=4.0)).memory
@@ -199,6 +203,131 @@ def test_the_reason_says_what_was_seen(latency: float, reason: str) -> None:
     assert GUARD.recommend(shown(10, ttft_p95=samples(*[latency] * 9))).reason == reason
 
 
+def climb(
+    levels: dict[int, float], policy: LatencyGuard = LEARNS, seconds: float = 3600.0
+) -> tuple[list[int], list[str]]:
+    """Sizes and reasons in a world where the latency depends on the size alone."""
+    sizes, reasons, memory, ready, due = [], [], None, 1, math.inf
+    asked, past = 1, [(NOON, levels[1])]
+    for cycle in range(1, int(seconds / 15)):
+        at = NOON + 15.0 * cycle
+        if at >= due:
+            ready, due = asked, math.inf
+        past = [*past, (at, levels.get(ready, levels[max(levels)]))][-20:]
+        answer = policy.recommend(
+            shown(ready, desired=asked, at=at, memory=memory, ttft_p95=Series.of(past))
+        )
+        memory = json.loads(json.dumps(answer.memory))
+        assert answer.replicas is not None
+        if answer.replicas > asked:
+            due = at + 120
+        asked = max(1, answer.replicas)
+        ready = min(ready, asked)
+        sizes.append(asked)
+        reasons.append(answer.reason)
+    return sizes, reasons
+
+
+class TestPlateau:
+    """Long prompts: the latency is that of the work, and no number of replicas shortens it."""
+
+    @pytest.mark.parametrize("policy", [LEARNS, GUARD], ids=["learned", "stated"])
+    @pytest.mark.parametrize("level", [1.8, 3.0], ids=["0.9 of the limit", "above the limit"])
+    def test_replicas_that_do_not_help_are_given_back(
+        self, policy: LatencyGuard, level: float
+    ) -> None:
+        sizes, reasons = climb({1: level}, policy, seconds=6 * 3600)
+
+        assert max(sizes) <= 2
+        assert sum(sizes) < 1.15 * len(sizes)
+        assert any(
+            f"more replicas did not help: {level:g} s at 1 and {level:g} s at 2" in reason
+            for reason in reasons
+        )
+
+    def test_they_are_tried_again_ever_more_rarely(self) -> None:
+        sizes, _ = climb({1: 1.8}, seconds=12 * 3600)
+
+        tries = [at for at, (old, new) in enumerate(pairwise(sizes)) if new > old]
+        gaps = [later - sooner for sooner, later in pairwise(tries)]
+
+        assert 4 <= len(tries) <= 9
+        assert gaps[0] * 15 >= 1800
+        assert gaps[-1] > 1.5 * gaps[0]
+
+    def test_replicas_that_help_are_kept(self) -> None:
+        """A load of 1.5 replicas whose idle latency is 0.5 s."""
+        convex = {1: 30.0} | {n: 0.5 / (1 - 1.5 / n) for n in range(2, 12)}
+
+        sizes, reasons = climb(convex, LatencyGuard(signal="ttft_p95", idle_seconds=0.5))
+
+        assert max(sizes) <= 4
+        assert convex[sizes[-1]] < 1.6
+        assert not any("did not help" in reason for reason in reasons)
+
+    def test_it_ends_where_the_latency_stops_to_fall(self) -> None:
+        sizes, reasons = climb({1: 6.0, 2: 2.4, 3: 1.9}, GUARD)
+
+        assert 2 <= sizes[-1] <= 4
+        assert any("more replicas did not help" in reason for reason in reasons)
+
+    def test_a_clearly_higher_latency_is_another_load(self) -> None:
+        memory = plateau_memory()
+
+        held, forgotten = (
+            LEARNS.recommend(shown(1, memory=memory, ttft_p95=samples(*[latency] * 9)))
+            for latency in (2.6, 2.8)
+        )
+
+        assert (held.replicas, forgotten.replicas) == (1, 2)
+
+    def test_a_queue_that_grows_ends_it_at_once(self) -> None:
+        answer = LEARNS.recommend(
+            shown(1, memory=plateau_memory(), ttft_p95=samples(1.8, 2.2, 2.6, 3.0))
+        )
+
+        assert answer.replicas == 2
+
+    def test_after_it_a_rise_is_to_last_before_it_is_believed(self) -> None:
+        memory = plateau_memory(seen=NOON - 2000)
+
+        short, lasting = (
+            LEARNS.recommend(shown(1, memory=memory, ttft_p95=samples(*values)))
+            for values in ([1.0] + [1.7] * 8, [1.7] * 9)
+        )
+
+        assert (short.replicas, lasting.replicas) == (1, 2)
+        assert short.reason.endswith("but not yet for 120 s; more lately did not help")
+
+    def test_below_the_size_it_began_from_the_usual_rule_holds(self) -> None:
+        memory = plateau_memory(fewer=4, more=6)
+
+        back, further = (
+            LEARNS.recommend(shown(ready, memory=memory, ttft_p95=samples(*[1.7] * 9))).replicas
+            for ready in (6, 4)
+        )
+
+        assert (back, further) == (5, 4)
+
+
+def plateau_memory(seen: float = NOON - 60, fewer: int = 1, more: int = 2) -> dict[str, object]:
+    plateau = Plateau(fewer, more, 1.8, 1.8, seen, 1800.0)
+    return {"sizes": {"plateau": plateau.as_memory()}}
+
+
+def test_fewer_that_could_not_keep_up_would_be_overloaded() -> None:
+    answer = GUARD.recommend(shown(2, ttft_p95=samples(*[1.5] * 9)))
+
+    assert answer.reason.endswith(": 1 replica would be overloaded")
+
+
+@pytest.mark.parametrize("values", [[1e308] * 9, [0.1, 1e308], [-1e308, 1e308], [5e-324] * 9])
+def test_absurd_latencies_are_answered(values: list[float]) -> None:
+    answer = LEARNS.recommend(shown(4, ttft_p95=samples(*values)))
+
+    assert answer.replicas == (3 if values[0] < 1e-300 and len(values) == 9 else 8)
+
+
 @given(
     latency=st.lists(st.floats(0.01, 100), min_size=1, max_size=9),
     factor=st.floats(1, 10),
@@ -257,6 +386,8 @@ def test_constant_load_settles(idle: float | None, load: float) -> None:
         ({"signal": "slowness"}, "objective should be given"),
         ({"signal": "ttft_p95", "lowerHeadroom": 0.9}, "lowerHeadroom should be at most headroom"),
         ({"signal": "ttft_p95", "maxStepFactor": 1}, "greater than 1"),
+        ({"signal": "ttft_p95", "headroom": 1e-300}, "greater than or equal to 0.01"),
+        ({"signal": "ttft_p95", "idleSeconds": 1e-300}, "greater than or equal to 0.000001"),
     ],
 )
 def test_parameters_are_checked(fields: dict[str, object], message: str) -> None:

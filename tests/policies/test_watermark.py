@@ -160,3 +160,19 @@ def test_constant_load_settles(signal: str, high: float, low: float, load: float
 def test_the_low_mark_is_below_the_high_one() -> None:
     with pytest.raises(ValidationError, match=r"low should be below high, not 0\.8 >= 0\.8"):
         Watermark(signal="kv_usage", high=0.8, low=0.8)
+
+
+@pytest.mark.parametrize("huge", [1e200, 1e308])
+def test_an_absurd_value_is_answered_like_any_above_the_mark(huge: float) -> None:
+    policy = Watermark(signal="kv_usage", high=0.8, low=0.4)
+
+    assert policy.recommend(shown(4, kv_usage=samples(*[huge] * 9))).replicas == 8
+
+
+def test_the_last_replica_that_serves_something_stays() -> None:
+    policy = Watermark(signal="kv_usage", high=0.8, low=0.4)
+
+    answer = policy.recommend(shown(1, kv_usage=samples(*[0.1] * 9)))
+
+    assert answer.replicas == 1
+    assert answer.reason.endswith(": the last replica stays")

@@ -60,3 +60,11 @@ def test_the_slope_is_that_of_a_least_squares_line(values: list[float]) -> None:
 def test_mean_and_largest() -> None:
     assert window.mean(samples(1, 2, 6)) == 3
     assert window.largest(samples(1, 6, 2)) == 6
+
+
+@pytest.mark.parametrize("huge", [1e150, 1e200, 1e308])
+def test_absurd_values_keep_their_order(huge: float) -> None:
+    assert window.slope(samples(0.0, 1.0, 2.0)) < window.slope(samples(0.0, huge / 2, huge))
+    assert window.slope(samples(0.0, huge / 2, huge)) == pytest.approx(huge / 30)
+    assert window.mean(samples(*[huge] * 9)) == pytest.approx(huge)
+    assert window.slope(samples(*[huge] * 9)) == 0
