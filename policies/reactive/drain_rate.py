@@ -8,6 +8,9 @@ from typing import Any, Self
 ASSUMED = 1.0
 """Requests per second that a replica is taken to complete before anything faster was seen."""
 
+LEAST = 0.001
+"""Requests per second; what completes less than one in a quarter of an hour shows no rate."""
+
 KEPT_SECONDS = 86400.0
 """How long a measured rate counts: a day has its quiet hours."""
 
@@ -47,7 +50,7 @@ class DrainRate:
 
     def completed(self, throughput: float, ready: int, now: float) -> "DrainRate":
         """Return what is known after busy replicas together completed `throughput` per second."""
-        if ready == 0 or throughput <= 0:
+        if ready == 0 or throughput / ready < LEAST:
             return self
         return DrainRate(throughput / ready, "measured", now)
 

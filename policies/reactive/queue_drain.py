@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from autoscaler.core.observation import Observation, Series
-from autoscaler.core.policy import Policy, Recommendation, up
+from autoscaler.core.policy import MOST_REPLICAS, Policy, Recommendation, up
 from autoscaler.core.spec import Number, Seconds
 from policies.reactive.drain_rate import DrainRate
 from policies.reactive.serving_size import ServingSize
@@ -19,6 +19,9 @@ LARGEST_STEP = 4
 
 LONGEST_JUDGED_SECONDS = 60.0
 """A backlog that stood, or a queue that was empty, for so long is no accident."""
+
+LEAD_SHARE = 0.25
+"""Share of the lead time that draining may take where that is longer than `drainSeconds`."""
 
 FULL_LOAD = 0.8
 """Share of its measured rate that a replica may carry after a decrease."""
@@ -35,15 +38,23 @@ class QueueDrain(Policy):
         N = n + (g + q/D) / r
 
     which needs neither the arrivals nor, where the queue falls fast enough by itself, the rate.
+    But a replica asked for now serves only after the lead time L, and what it then finds is not
+    the backlog of now. With those on their way, that will have served for `s` replica-seconds by
+    then, it is
+
+        Q = max(0, q + g*L - r*s)   and so   N = n + (g + Q/D') / r,   D' = max(D, L/4)
+
+    D' is D where starts are quick. Where they take minutes, the first in the queue have waited for
+    L whatever is done; a quarter more is little to them, and draining L's worth of growth in D
+    would take L/D times the replicas that carry the load afterwards: now it is four times at most.
     That is the need. Around it:
 
     - A few waiting requests are the engine's own admission, not a backlog: up to
       `quietQueuePerReplica` for each serving replica are left alone. Whole missing replicas are
       asked for at once; a fraction of one is rounded up once the backlog has stood for D seconds.
-    - Replicas that are starting count as capacity that is coming. N does not depend on them, so
-      asking twice gives one answer. And a replica asked for now serves only after the lead time L:
-      where those on their way will have drained the backlog within L + D, as far as the present
-      growth tells, nothing more is asked for.
+    - Replicas that are starting are part of N, and asking twice gives one answer: one asked for
+      now has done nothing by L. Where those on their way will have drained the backlog within
+      L + D', as far as the present growth tells, nothing more is asked for.
     - The rate is `requestsPerSecondPerReplica`; else what `throughput` shows while a backlog
       stands; else at least 1 request per second, or the fastest fall of the queue that was seen
       (the backlog cannot fall faster than replicas complete). Such a lower bound asks for too many
@@ -62,10 +73,11 @@ class QueueDrain(Policy):
     signal: Annotated[str, Field(min_length=1)]
     """Requests waiting in the whole fleet, such as queue_length."""
 
-    drain_seconds: Annotated[float, Number, Field(gt=0)] = 30.0
-    """The backlog should be gone within this many seconds."""
+    drain_seconds: Annotated[float, Number, Field(ge=1)] = 30.0
+    """The backlog should be gone this many seconds after replicas for it serve; where the lead time
+    is more than four times that, a quarter of it."""
 
-    requests_per_second_per_replica: Annotated[float, Number, Field(gt=0)] | None = None
+    requests_per_second_per_replica: Annotated[float, Number, Field(ge=0.001)] | None = None
     """What one busy replica completes each second; learned if absent."""
 
     throughput: Annotated[str, Field(min_length=1)] | None = None
@@ -106,14 +118,19 @@ class QueueDrain(Policy):
 
         backlog = max(0.0, queue.latest - quiet)
         if backlog > 0:
-            wanted = self._wanted(backlog, growth, replicas.ready, rate, standing=standing)
+            lead = observation.lead_seconds
+            done = rate.value * starting.replica_seconds(now, lead, lead)
+            found = max(0.0, backlog + growth * lead - done)
+            drain = max(self.drain_seconds, LEAD_SHARE * lead)
+            short = (growth + found / drain) / rate.value
+            wanted = self._wanted(short, replicas.ready, standing=standing, sure=rate.sure)
             settled = size.grew is None or len(size.since_grew(queue)) > 1
             if not settled and wanted > replicas.desired:
                 wanted = replicas.desired
             elif settled and growth >= 0 and wanted > replicas.ready == replicas.desired:
                 too_few = too_few.learn(replicas.ready, now, self.remember_seconds)
                 load_then = load
-            count, why = self._raise(wanted, backlog, growth, rate, starting, observation)
+            count, why = self._raise(wanted, drain, growth, rate, observation)
         elif replicas.desired > 0 and self._is_quiet(size.since_changed(queue), quiet):
             lighter = load is not None and load_then is not None and load < FULL_LOAD * load_then
             floor = 0 if lighter else too_few.floor(now)
@@ -160,43 +177,37 @@ class QueueDrain(Policy):
         done = observation.signals.get(self.throughput or "")
         return None if done is None else largest(done)
 
-    def _wanted(
-        self, backlog: float, growth: float, ready: int, rate: DrainRate, *, standing: bool
-    ) -> int:
-        """The replicas to drain the backlog in time, whatever is already starting."""
-        short = (growth + backlog / self.drain_seconds) / rate.value
+    def _wanted(self, short: float, ready: int, *, standing: bool, sure: bool) -> int:
+        """The replicas to drain the backlog in time, if `short` more would do it."""
         if ready == 0:
             missing = max(1, up(short))
+        elif standing:
+            missing = up(short)
         else:
-            missing = up(short) if standing else max(0, math.floor(short + 1e-9))
-        wanted = ready + missing
-        return wanted if rate.sure else min(wanted, max(2 * ready, ready + LARGEST_STEP))
+            missing = math.floor(min(max(short, 0.0), MOST_REPLICAS) + 1e-9)
+        wanted = min(ready + missing, MOST_REPLICAS)
+        return wanted if sure else min(wanted, max(2 * ready, ready + LARGEST_STEP))
 
     def _raise(
         self,
         wanted: int,
-        backlog: float,
+        drain: float,
         growth: float,
         rate: DrainRate,
-        starting: Starting,
         observation: Observation,
     ) -> tuple[int, str]:
-        """Credit what is on its way; never lower while a backlog stands."""
+        """Never lower while a backlog stands."""
         replicas = observation.replicas
         moves = f"it grows by {growth:.3g}/s" if growth >= 0 else f"it falls by {-growth:.3g}/s"
-        horizon = observation.lead_seconds + self.drain_seconds
-        coming = rate.value * starting.replica_seconds(
-            observation.now, observation.lead_seconds, horizon
-        )
         if wanted <= replicas.desired:
             on_way = f" and {replicas.starting} are starting" if replicas.starting else ""
             why = f"{moves} with {replicas.ready} ready{on_way}: no more are missing"
             return replicas.desired, why
-        if coming > 0 and backlog + growth * horizon <= coming:
-            why = f"{moves}, and the {starting.total} starting drain it within {horizon:g} s"
-            return replicas.desired, why
+        later = f" once they serve in {observation.lead_seconds:g} s" * (
+            observation.lead_seconds > 0
+        )
         why = (
-            f"{moves} with {replicas.ready} ready: {wanted} drain it in {self.drain_seconds:g} s "
+            f"{moves} with {replicas.ready} ready: {wanted} drain it in {drain:g} s{later} "
             f"at {rate.value:.3g} requests/s each ({rate.source})"
         )
         return wanted, why
