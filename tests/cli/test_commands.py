@@ -130,7 +130,7 @@ def test_policies_explains_one_with_units_and_defaults(run: Run) -> None:
 
     assert ran.code == 0
     assert ran.out.startswith("queue-drain: a policy of inference-autoscaler ")
-    assert "\n  drainSeconds  (number > 0; default 30.0)\n      The backlog should be " in ran.out
+    assert "\n  drainSeconds  (number >= 1; default 30.0)\n      The backlog should be " in ran.out
     assert "\n  signal  (text; required)\n" in ran.out
     assert "\n  throughput  (text; optional)\n" in ran.out
 

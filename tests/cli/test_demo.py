@@ -35,7 +35,7 @@ def test_it_compares_two_presets_writes_a_report_and_says_what_to_do_next(run: R
     heading, requests = ran.out.strip().splitlines()[:2]
     assert heading.split("  ")[-2:] == [
         "hpa (hpa)",
-        "vllm-queue-latency (queue-drain + latency-guard)",
+        "vllm-queue-latency (queue-drain + latency-guard + latency-guard)",
     ]
     assert requests.split()[1:] == 2 * [f"{len(SHORT):,}"]
     first, second, empty, kept, took, report, *following = ran.err.splitlines()
