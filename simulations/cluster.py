@@ -218,7 +218,7 @@ class SimulatedCluster:
         until = now - self._start
         while (scrape := self._next_scrape()) <= until:
             self._scrape(scrape)
-        if until > self.seconds:
+        if until >= self.seconds:
             self.pool.advance(until)
             self.seconds = until
 

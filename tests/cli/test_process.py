@@ -4,10 +4,8 @@ import contextlib
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,27 +94,6 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         assert started.stderr is not None
         started.stdout.close()
         assert started.stderr.read() == ""
-
-
-def test_ctrl_c_is_quiet_and_leaves_no_half_of_a_journal() -> None:
-    Path("trace.csv").write_text(
-        "arrival_s,prompt_tokens,output_tokens\n"
-        + "".join(f"{second / 2},900,300\n" for second in range(40_000))
-    )
-    with subprocess.Popen(
-        [*AUTOSCALER, "replay", "--trace", "trace.csv", "--workload", "chat.yaml",
-         "--journal", "j.jsonl"],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as started:  # fmt: skip
-        assert started.stderr is not None
-        assert started.stderr.readline() == "llm/chat: 40,000 requests in 333 minutes\n"
-        time.sleep(0.3)
-        started.send_signal(signal.SIGINT)
-        out, err = started.communicate(timeout=60)
-
-    assert started.returncode == 130
-    assert (out, err.strip()) == ("", "")
-    assert sorted(path.name for path in Path().iterdir()) == ["chat.yaml", "trace.csv"]
 
 
 def test_nothing_is_coloured_where_nobody_looks() -> None:
