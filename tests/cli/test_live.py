@@ -69,6 +69,7 @@ def test_it_shows_time_replicas_signals_and_the_decision_with_its_reason() -> No
         "queue_length": "14",
         "requests_per_second": "no sample",
         "ttft_p95": "457 ms",
+        "itl_p95": "no sample",
         "decided": "3 replicas: queue_length is 14: 3 drain it",
     }
 
