@@ -193,6 +193,8 @@ class ReplicaStatus:
         total: `status.replicas`, pods that exist; None where it is not known (then `desired`).
         failing: Pods that crash, cannot pull their image, or cannot be scheduled for good.
         rolling: Whether a roll-out is under way.
+        disruptions_allowed: Replicas that its PodDisruptionBudgets let go at once now; None
+            where it has none.
     """
 
     desired: int
@@ -200,6 +202,7 @@ class ReplicaStatus:
     total: int | None = None
     failing: int = 0
     rolling: bool = False
+    disruptions_allowed: int | None = None
 
     @property
     def starting(self) -> int:
@@ -210,6 +213,44 @@ class ReplicaStatus:
     def status(self) -> int:
         """Pods that exist, as `status.replicas` tells."""
         return self.desired if self.total is None else self.total
+
+
+class InterventionKind(StrEnum):
+    """How somebody else has a say in a workload's size; the first that holds counts."""
+
+    SUSPENDED = "suspended"
+    """Another controller writes the same number: nothing changes."""
+    PAUSED = "paused"
+    """A person paused it: nothing changes."""
+    REPLICAS = "replicas"
+    """A person set the number, within replicas.min and replicas.max."""
+    EDITED = "edited"
+    """A person changed the number lately: nothing changes."""
+    PAUSED_DOWN = "paused-down"
+    """A person forbade decreases."""
+    EXPECTED_MISSING = "expected-missing"
+    """Whoever should follow our number is not there: only told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """Somebody else's say in a workload's size.
+
+    Attributes:
+        kind: What it means.
+        text: Who and where, in one sentence.
+        replicas: The number set, where the kind is `replicas`.
+        until: When it ends, Unix seconds; None where it lasts until it is taken back.
+    """
+
+    kind: InterventionKind
+    text: str
+    replicas: int | None = None
+    until: float | None = None
+
+    def holds(self, now: float) -> bool:
+        """Whether it has not ended at `now`."""
+        return self.until is None or now < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +281,7 @@ class Observation:
         memory: What this policy returned as `Recommendation.memory` last time, if anything.
         lead_seconds: Seconds until a replica asked for now would serve.
         terms: What the policy file says that a policy may know.
+        interventions: What people and other controllers have said of its size.
     """
 
     now: float
@@ -251,6 +293,7 @@ class Observation:
     memory: Memory | None = None
     lead_seconds: float = 0.0
     terms: Terms = field(default=DEFAULT_TERMS)
+    interventions: tuple[Intervention, ...] = ()
 
     def signal(self, name: str) -> Series:
         """Return the series of a signal that `needs` names; it has at least one finite sample.

@@ -49,6 +49,9 @@ class Past:
         starting: Replicas asked for that do not serve yet, by when they were asked for.
         blind_since: Since when no policy could see enough; None while one can.
         memories: What each policy wants to find again, by its place in the file.
+        unproven_since: When decisions began without a past that could be trusted; None where
+            the past is whole.
+        restored: Whether this past was written down by an earlier process and not used since.
     """
 
     recommendations: tuple[Mark, ...] = ()
@@ -61,6 +64,8 @@ class Past:
     starting: tuple[Mark, ...] = ()
     blind_since: float | None = None
     memories: Mapping[str, Memory] = field(default_factory=dict)
+    unproven_since: float | None = None
+    restored: bool = False
 
     def turned(self, now: float, before: int, after: int) -> "Past":
         """Return this past with where one more change went; reversals of an hour are kept."""

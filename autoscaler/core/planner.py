@@ -8,18 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.answers import asked, verdict_in
+from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, effective
 from autoscaler.core.decision import Action, Cycle, Decision, Plan, Proposal, Reason, Step
 from autoscaler.core.errors import PolicyError
 from autoscaler.core.history import note_change, remember
+from autoscaler.core.interventions import intervened
 from autoscaler.core.node_plan import lead_seconds_of, size_node_pools
 from autoscaler.core.observation import GapReason, Observation, Snapshot
 from autoscaler.core.past import Mark, Past, age
 from autoscaler.core.policy import Combiner, Verdict
 from autoscaler.core.proposals import View, ask_all, remembered, vote_of
 from autoscaler.core.replicas import notice, why_broken
-from autoscaler.core.rules import Case, apply, outside_bounds
+from autoscaler.core.rules import (
+    Case,
+    apply,
+    outside_bounds,
+    within_disruptions,
+)
 from autoscaler.core.signals import read_signals
-from autoscaler.core.spec import Actuation, OnMissing
+from autoscaler.core.spec import Actuation, Behavior, OnMissing
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 
@@ -101,7 +108,7 @@ def decide(
     past = notice(past, observation.replicas, now, behavior=spec.behavior, ours=ours)
     outside = outside_bounds(current, spec.replicas, asleep=past.asleep)
     if outside is not None:
-        count, reason, text = outside
+        count, reason, text = _limited_at_once(outside, workload, observation)
         moved = (Step("outside_bounds", current, count, reason, text),) if count != current else ()
         return Decision(workload.key, current, None, count, reason, text, steps=moved), past
 
@@ -112,7 +119,8 @@ def decide(
     past = replace(past, blind_since=_blind_since(past, view, proposals))
     failures = [f"{one.policy} {one.why}" for one in proposals if one.failed] + failure
     wanted, reason, text = _wanted(view, past, verdict, proposals, failures)
-    blind = _why_blind(view, failures)
+    past, unproven = _proven(past, now, spec.behavior)
+    blind = _why_blind(view, [*failures, *unproven])
     broken = why_broken(past, observation.replicas, now, lead)
     count, steps = apply(
         wanted,
@@ -125,6 +133,8 @@ def decide(
             past=past,
             blind=blind,
             broken=broken,
+            disruptions_allowed=observation.replicas.disruptions_allowed,
+            interventions=observation.interventions,
         ),
     )
     # While something is unseen the present size counts as recommended: after the outage a
@@ -145,6 +155,44 @@ def decide(
         steps=steps,
     )
     return decision, past
+
+
+def _limited_at_once(
+    outside: tuple[int, Reason, str], workload: ScaledWorkload, observation: Observation
+) -> tuple[int, Reason, str]:
+    """What disruption budgets and people leave of a count that is set at once."""
+    count, reason, text = outside
+    now, replicas, said = observation.now, observation.replicas, observation.interventions
+    current, bounds = replicas.desired, workload.spec.replicas
+    let = within_disruptions(count, current, replicas.disruptions_allowed)
+    for allowed, why, because in (let, intervened(let[0], current, now, bounds, said)):
+        if allowed != count:
+            count, reason, text = allowed, why, f"{text}; {because}"
+    return count, reason, text
+
+
+def unproven(fleet: FleetSpec, now: float) -> FleetState:
+    """Return the state to begin with where a state should be and is not: it may only raise.
+
+    Args:
+        fleet: The policy files.
+        now: Unix seconds.
+    """
+    return FleetState({w.key: Past(unproven_since=now) for w in fleet.workloads})
+
+
+def _proven(past: Past, now: float, behavior: Behavior | None) -> tuple[Past, list[str]]:
+    """Say, if so, that the past is too short to lower on: until a whole window is seen."""
+    if past.unproven_since is None:
+        return past, []
+    window = DOWNSCALE_STABILIZATION_SECONDS
+    if behavior is not None:
+        down = effective(behavior).scale_down
+        window = max(window, down.window_seconds, down.longest_period_seconds)
+    seen = age(now, past.unproven_since)
+    if seen >= window:
+        return replace(past, unproven_since=None), []
+    return past, [f"what was decided before is not known; {window - seen:g} s of {window:g} s left"]
 
 
 def _unseen(key: str, snapshot: Snapshot) -> Decision:

@@ -25,17 +25,18 @@ def notice(
         now: Unix seconds.
         behavior: The workload's `spec.behavior`.
         ours: Whether we change this workload ourselves. Then `note_outcomes` counts the changes;
-            else whatever changed counts, whoever did it.
+            else whatever changed counts, whoever did it. So does what changed while no process
+            of ours was there to see: the last one may have ended between a change and its note.
     """
     if not past.recommendations:
         # As the HPA does: the size found at first is the first recommendation, so that a
         # restart does not forget that the workload was large.
         past = remember(past, now, replicas.desired, behavior)
-    if not ours and past.desired is not None:
+    if (past.restored or not ours) and past.desired is not None:
         past = note_change(past, now, past.desired, replicas.desired, behavior)
     asleep = False if past.asleep is None and replicas.desired > 0 else past.asleep
     starting = _starting(past, replicas, now)
-    return replace(past, desired=replicas.desired, asleep=asleep, starting=starting)
+    return replace(past, desired=replicas.desired, asleep=asleep, starting=starting, restored=False)
 
 
 def _starting(past: Past, replicas: ReplicaStatus, now: float) -> tuple[Mark, ...]:

@@ -12,6 +12,8 @@ from typing import Final
 from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, Limits, effective
 from autoscaler.core.decision import Reason, Step
 from autoscaler.core.integers import ceil, int32_of, wrap32
+from autoscaler.core.interventions import intervened
+from autoscaler.core.observation import Intervention
 from autoscaler.core.past import HOUR_SECONDS, Mark, Past, age
 from autoscaler.core.spec import Behavior, Bounds, ScalingPolicy
 
@@ -28,6 +30,8 @@ class Case:
         behavior: `spec.behavior`.
         past: What earlier cycles left, without this one's recommendation.
         blind: Why no decrease is allowed; empty where all can be seen.
+        disruptions_allowed: Replicas that may go at once; None where nothing limits that.
+        interventions: What people and other controllers have said.
         broken: Why earlier replicas do not come up; empty where they do.
         downscale_stabilization_seconds: Window of decreases where behavior names none.
     """
@@ -40,6 +44,8 @@ class Case:
     past: Past
     blind: str = ""
     broken: str = ""
+    disruptions_allowed: int | None = None
+    interventions: tuple[Intervention, ...] = ()
     downscale_stabilization_seconds: float = DOWNSCALE_STABILIZATION_SECONDS
 
 
@@ -147,12 +153,32 @@ def spend_flap_budget(wanted: int, case: Case) -> tuple[int, Reason, str]:
     return allowed, Reason.FLAP_BUDGET, text
 
 
+def keep_disruption_budget(wanted: int, case: Case) -> tuple[int, Reason, str]:
+    """Let no more replicas go at once than their PodDisruptionBudgets would."""
+    return within_disruptions(wanted, case.current, case.disruptions_allowed)
+
+
 def clamp(wanted: int, case: Case) -> tuple[int, Reason, str]:
-    """Stay within replicas.min and replicas.max; they have the last word."""
+    """Stay within replicas.min and replicas.max; only a person has a later word."""
     allowed = case.bounds.clamp(wanted)
     if allowed > wanted:
         return allowed, Reason.AT_MINIMUM, f"replicas.min is {case.bounds.min}"
     return allowed, Reason.AT_MAXIMUM, f"replicas.max is {case.bounds.max}"
+
+
+def within_disruptions(
+    wanted: int, current: int, disruptions_allowed: int | None
+) -> tuple[int, Reason, str]:
+    """Return the number that is left when so many replicas may go at once; None: any."""
+    text = f"a PodDisruptionBudget lets {disruptions_allowed} go at once"
+    if disruptions_allowed is None or wanted >= current:
+        return wanted, Reason.DISRUPTION_BUDGET, text
+    return max(wanted, current - max(0, disruptions_allowed)), Reason.DISRUPTION_BUDGET, text
+
+
+def obey(wanted: int, case: Case) -> tuple[int, Reason, str]:
+    """Do as a person says, and leave alone what another controller drives."""
+    return intervened(wanted, case.current, case.now, case.bounds, case.interventions)
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -161,7 +187,9 @@ RULES: Final[tuple[Rule, ...]] = (
     limit_rate,
     hold_rollout,
     spend_flap_budget,
+    keep_disruption_budget,
     clamp,
+    obey,
 )
 """In the order in which they are folded."""
 
