@@ -156,7 +156,7 @@ def test_without_a_state_it_may_only_raise_for_one_whole_window(
     held = plan.decisions[workload.key]
     raising = decide(
         a_workload(Wants(replicas=12), behavior=behavior),
-        seen(9),
+        seen(9, at=NOON + window),
         state.pasts[workload.key],
         largest,
     )[0]
