@@ -1,5 +1,7 @@
 """Observe, plan, act, record: one cycle, the same in every mode."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
 from autoscaler.core.planner import FleetState, note_outcomes, plan_cycle
@@ -7,11 +9,14 @@ from autoscaler.core.ports import Actuator, Journal, Observer
 from autoscaler.core.workload import FleetSpec
 
 
-class Watching:
-    """The actuator of shadow mode: changes nothing, and says so."""
+def always() -> bool:
+    """Lead: there is nobody else."""
+    return True
 
-    def act(self, action: Action | NodeAction, now: float) -> Outcome:
-        return Outcome(action, done=False, detail="watching only")
+
+def never() -> bool:
+    """Only watch: shadow mode and backtests decide and record, and change nothing."""
+    return False
 
 
 class Controller:
@@ -28,32 +33,47 @@ class Controller:
         fleet: FleetSpec,
         *,
         observer: Observer,
-        actuator: Actuator,
+        actuator: Actuator | None = None,
         journal: Journal | None = None,
         state: FleetState | None = None,
+        leads: Callable[[], bool] = always,
     ) -> None:
-        """Compose a mode from its ends; without a journal nothing is kept."""
+        """Compose a mode from its ends.
+
+        Args:
+            fleet: The policy files.
+            observer: Sees the fleet.
+            actuator: Changes the cluster; without one nothing is ever changed.
+            journal: Keeps the cycles; without one nothing is kept.
+            state: What earlier cycles left; a clean one if absent.
+            leads: Whether we are the one that acts, asked once a cycle.
+        """
         self.fleet = fleet
         self.state = state or FleetState()
         self.latest: Cycle | None = None
         self._observer = observer
         self._actuator = actuator
         self._journal = journal
+        self._leads = leads if actuator is not None else never
 
     def run_once(self, now: float) -> Cycle:
         """Run one cycle at `now` (Unix seconds)."""
         snapshot = self._observer.observe(self.fleet, now)
-        plan, state = plan_cycle(self.fleet, self.state, snapshot)
-        outcomes = tuple(self._act(action, now) for action in plan.actions())
-        cycle = Cycle(snapshot, plan, outcomes)
+        leading = self._leads()
+        plan, state = plan_cycle(self.fleet, self.state, snapshot, leading=leading)
+        outcomes = tuple(self._acted(plan.actions(), now))
+        cycle = Cycle(snapshot, plan, outcomes, leading)
         self.state = note_outcomes(self.fleet, state, cycle)
         self.latest = cycle
         if self._journal is not None:
             self._journal.record(cycle)
         return cycle
 
-    def _act(self, action: Action | NodeAction, now: float) -> Outcome:
-        try:
-            return self._actuator.act(action, now)
-        except ActuationError as error:
-            return Outcome(action, done=False, detail=str(error))
+    def _acted(self, actions: Iterable[Action | NodeAction], now: float) -> Iterator[Outcome]:
+        if self._actuator is None:
+            return
+        for action in actions:
+            try:
+                yield self._actuator.act(action, now)
+            except ActuationError as error:
+                yield Outcome(action, done=False, detail=str(error))

@@ -178,8 +178,8 @@ def verify(
     state, written = FleetState(), SeriesByKey()
     cycles, other_lines, started = 0, 0, 0.0
     for line, raw, cycle in _cycles(journal):
-        plan, state = plan_cycle(deciding, state, cycle.snapshot)
-        again = Cycle(cycle.snapshot, plan, cycle.outcomes)
+        plan, state = plan_cycle(deciding, state, cycle.snapshot, leading=cycle.leading)
+        again = Cycle(cycle.snapshot, plan, cycle.outcomes, cycle.leading)
         state = note_outcomes(deciding, state, again)
         for key, verdict in verdicts.items():
             difference = _difference(line, cycle, key, again)

@@ -1,6 +1,6 @@
 """Observe, plan, act, record; a failure to act is an outcome and the next cycle tries again."""
 
-from autoscaler.controller import Controller, Watching
+from autoscaler.controller import Controller, never
 from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
 from autoscaler.core.observation import Snapshot
@@ -68,13 +68,41 @@ def test_a_refusal_is_an_outcome_and_the_next_cycle_tries_again() -> None:
 
 def test_watching_changes_nothing() -> None:
     cluster = Cluster()
-    controller = Controller(a_fleet(WORKLOAD), observer=cluster, actuator=Watching())
+    controller = Controller(a_fleet(WORKLOAD), observer=cluster)
 
     cycle = controller.run_once(NOON)
 
     assert cluster.replicas == 2
     assert cycle.plan.decisions[WORKLOAD.key].replicas == 5
-    assert cycle.outcomes[0].detail == "watching only"
+    assert (cycle.outcomes, cycle.leading) == ((), False)
+
+
+def test_a_standby_that_takes_over_counts_the_last_change_of_the_leader_before() -> None:
+    slowly = {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}}
+    fleet = a_fleet(a_workload(Wants(replicas=9), behavior=slowly))
+    cluster, leads = Cluster(), False
+    standby = Controller(fleet, observer=cluster, actuator=cluster, leads=lambda: leads)
+    watched = standby.run_once(NOON)
+    cluster.replicas = 3  # the old leader's last act, which it could tell nobody
+    leads = True
+
+    took_over = standby.run_once(NOON + 15)
+
+    assert (watched.leading, watched.outcomes) == (False, ())
+    assert watched.plan.acting == frozenset()
+    assert took_over.leading
+    assert took_over.plan.decisions[WORKLOAD.key].replicas == 3
+    assert cluster.replicas == 3
+    standby.run_once(NOON + 76)
+    assert cluster.replicas == 4
+
+
+def test_who_never_leads_never_acts() -> None:
+    cluster = Cluster()
+
+    Controller(a_fleet(WORKLOAD), observer=cluster, actuator=cluster, leads=never).run_once(NOON)
+
+    assert cluster.replicas == 2
 
 
 def test_a_restart_with_the_saved_state_decides_as_if_nothing_happened() -> None:
@@ -90,7 +118,7 @@ def test_a_restart_with_the_saved_state_decides_as_if_nothing_happened() -> None
         return Controller(
             a_fleet(workload),
             observer=Steady(),
-            actuator=Watching(),
+            actuator=Cluster(refuses=99),
             state=state,  # type: ignore[arg-type]
         )
 

@@ -268,8 +268,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One snapshot with its plan and what became of it."""
+    """One snapshot with its plan and what became of it.
+
+    Attributes:
+        snapshot: What was seen.
+        plan: What was decided.
+        outcomes: What became of the plan's actions, in their order.
+        leading: Whether we were the one that acts.
+    """
 
     snapshot: Snapshot
     plan: Plan
     outcomes: tuple[Outcome, ...] = ()
+    leading: bool = True

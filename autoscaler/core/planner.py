@@ -37,23 +37,36 @@ class FleetState:
     Attributes:
         pasts: Of each workload, by key.
         nodes_needed: Of each node pool, by name: what was needed, and when.
+        led: Whether the last cycle was the leader's.
     """
 
     pasts: Mapping[str, Past] = field(default_factory=dict)
     nodes_needed: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
+    led: bool = True
+
+    def inherited(self) -> "FleetState":
+        """Return this state as another process left it: what it did last may be missing here."""
+        pasts = {key: replace(past, restored=True) for key, past in self.pasts.items()}
+        return replace(self, pasts=pasts)
 
 
-def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple[Plan, FleetState]:
+def plan_cycle(
+    fleet: FleetSpec, state: FleetState, snapshot: Snapshot, *, leading: bool = True
+) -> tuple[Plan, FleetState]:
     """Decide for every workload. Pure: equal inputs, equal answers.
 
     Args:
         fleet: The policy files, in file order.
         state: What earlier cycles left.
         snapshot: What was seen now.
+        leading: Whether we are the one that acts. A standby and a shadow decide all the same;
+            what changes is then somebody else's doing.
 
     Returns:
         The plan, and the state to give to the next call (after `note_outcomes`).
     """
+    if leading and not state.led:
+        state = state.inherited()
     decisions: dict[str, Decision] = {}
     pasts: dict[str, Past] = {}
     for workload in fleet.workloads:
@@ -65,11 +78,14 @@ def plan_cycle(fleet: FleetSpec, state: FleetState, snapshot: Snapshot) -> tuple
         else:
             combine = fleet.combiners[workload.spec.combine]
             lead = lead_seconds_of(workload, fleet, snapshot)
-            decisions[key], pasts[key] = decide(workload, observation, past, combine, lead)
+            decisions[key], pasts[key] = decide(
+                workload, observation, past, combine, lead, leading=leading
+            )
     pools, needed = size_node_pools(fleet, state.nodes_needed, snapshot, decisions)
     acting = [w.key for w in fleet.workloads if w.spec.actuation is Actuation.SCALE]
     acting += [pool.key for pool in fleet.pools if pool.spec.actuation is Actuation.SCALE]
-    return Plan(snapshot.now, decisions, frozenset(acting), pools), FleetState(pasts, needed)
+    plan = Plan(snapshot.now, decisions, frozenset(acting if leading else ()), pools)
+    return plan, FleetState(pasts, needed, leading)
 
 
 def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetState:
@@ -90,6 +106,8 @@ def decide(
     past: Past,
     combine: Combiner,
     lead_seconds: float | None = None,
+    *,
+    leading: bool = True,
 ) -> tuple[Decision, Past]:
     """Decide for one workload.
 
@@ -99,12 +117,13 @@ def decide(
         past: What earlier cycles left.
         combine: What `spec.combine` stands for.
         lead_seconds: Seconds until a replica asked for now would serve; its cold start if absent.
+        leading: Whether what changes may be our own doing.
 
     Returns:
         The decision with its trail, and the past to remember.
     """
     spec, now, current = workload.spec, observation.now, observation.replicas.desired
-    ours = spec.actuation is Actuation.SCALE
+    ours = leading and spec.actuation is Actuation.SCALE
     past = notice(past, observation.replicas, now, behavior=spec.behavior, ours=ours)
     outside = outside_bounds(current, spec.replicas, asleep=past.asleep)
     if outside is not None:
