@@ -1,0 +1,173 @@
+"""What decisions remember, kept between processes: written whole, trusted only when it is whole.
+
+A state that is absent, broken, of another version or too old is no state: every workload then
+begins unproven and may only be raised for one whole window (`planner.unproven`).
+"""
+
+import hashlib
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from autoscaler.core.errors import AutoscalerError
+from autoscaler.core.past import Past
+from autoscaler.core.planner import FleetState, unproven
+from autoscaler.core.workload import FleetSpec
+
+VERSION: Final = 1
+
+_STATE: Final = TypeAdapter(FleetState)
+
+
+class StateError(AutoscalerError):
+    """A saved state cannot be used or kept."""
+
+
+class StateStore(Protocol):
+    """Where a state is kept between processes."""
+
+    def load(self) -> bytes | None:
+        """Return what was saved last; None where nothing was.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        ...
+
+    def save(self, data: bytes) -> None:
+        """Keep `data` in place of what was there, whole or not at all.
+
+        Raises:
+            StateError: It cannot be written; what was there is still there.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A state to begin with.
+
+    Attributes:
+        state: For every workload of the fleet.
+        problem: Why nothing, or not everything, of a saved state is in it; empty if all is well.
+    """
+
+    state: FleetState
+    problem: str = ""
+
+
+def dump_state(state: FleetState, now: float) -> bytes:
+    """Return a state as bytes; equal states give equal bytes.
+
+    Args:
+        state: What to keep.
+        now: Unix seconds.
+    """
+    body = orjson.dumps(_STATE.dump_python(state, mode="json"), option=orjson.OPT_SORT_KEYS)
+    head = {"version": VERSION, "saved": now, "sha256": hashlib.sha256(body).hexdigest()}
+    return orjson.dumps(head, option=orjson.OPT_SORT_KEYS) + b"\n" + body
+
+
+def load_state(data: bytes) -> tuple[FleetState, float]:
+    """Read what `dump_state` wrote.
+
+    Returns:
+        The state, and when it was saved (Unix seconds).
+
+    Raises:
+        StateError: It is broken, or of another version.
+    """
+    head, _, body = data.partition(b"\n")
+    try:
+        said: Any = orjson.loads(head)
+        version, saved, digest = said["version"], float(said["saved"]), said["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError("the saved state is not one of ours") from error
+    if version != VERSION:
+        raise StateError(f"the saved state is of version {version!r}, not {VERSION}")
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise StateError("the saved state is damaged: its checksum does not fit")
+    try:
+        return _STATE.validate_json(body), saved
+    except ValidationError as error:
+        raise StateError("the saved state does not fit this version of the program") from error
+
+
+def restore(store: StateStore, fleet: FleetSpec, now: float, *, max_age_seconds: float) -> Restored:
+    """Return the state to begin with: the saved one where it can be trusted.
+
+    Args:
+        store: Where it may lie.
+        fleet: The policy files; what the state holds of others is dropped.
+        now: Unix seconds.
+        max_age_seconds: An older state is not trusted.
+    """
+    try:
+        data = store.load()
+        if data is None:
+            return Restored(unproven(fleet, now), "no saved state was found")
+        state, saved = load_state(data)
+    except StateError as error:
+        return Restored(unproven(fleet, now), str(error))
+    if not -max_age_seconds <= now - saved <= max_age_seconds:
+        why = f"the saved state is {now - saved:.0f} s old; {max_age_seconds:.0f} s are trusted"
+        return Restored(unproven(fleet, now), why)
+    return Restored(adopt(state.inherited(), fleet, now))
+
+
+def adopt(state: FleetState, fleet: FleetSpec, now: float) -> FleetState:
+    """Return the state for these policy files: what is new begins unproven, what is gone is gone.
+
+    Args:
+        state: Of the policy files before.
+        fleet: The policy files now.
+        now: Unix seconds.
+    """
+    keys = [workload.key for workload in fleet.workloads]
+    pools = {pool.key for pool in fleet.pools}
+    new = Past(unproven_since=now)
+    return replace(
+        state,
+        pasts={key: state.pasts.get(key, new) for key in keys},
+        nodes_needed={name: marks for name, marks in state.nodes_needed.items() if name in pools},
+    )
+
+
+class FileStore:
+    """A state in a file, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep it at `path`; the folder must be there."""
+        self._path = path
+
+    def load(self) -> bytes | None:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"{self._path}: {_why(error)}") from error
+
+    def save(self, data: bytes) -> None:
+        partial = self._path.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+        try:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._path)
+        except OSError as error:
+            raise StateError(f"{self._path}: {_why(error)}") from error
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

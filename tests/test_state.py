@@ -1,0 +1,118 @@
+"""What decisions remember, kept between processes: whole, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from autoscaler.core.past import Mark, Past
+from autoscaler.core.planner import FleetState
+from autoscaler.state import FileStore, StateError, adopt, dump_state, load_state, restore
+from tests.builders import NOON, Wants, a_fleet, a_workload
+
+CHAT, CODE = a_workload(Wants(replicas=2), name="chat"), a_workload(Wants(replicas=2), name="code")
+FLEET = a_fleet(CHAT, CODE)
+STATE = FleetState(
+    {
+        CHAT.key: Past(
+            recommendations=(Mark(NOON, 4),),
+            scale_ups=(Mark(NOON - 5, 2, outdated=True),),
+            turns=(NOON,),
+            direction=1,
+            desired=4,
+            asleep=False,
+            memories={"0:kpa": {"panic": None, "window": [1.5, 2.0]}},
+        ),
+        "llm/gone": Past(desired=1),
+    },
+    {"h100": (Mark(NOON, 3),)},
+)
+
+
+class Memory:
+    """A store that holds what it is given."""
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data = data
+
+    def load(self) -> bytes | None:
+        return self.data
+
+    def save(self, data: bytes) -> None:
+        self.data = data
+
+
+def test_what_is_saved_is_found_again() -> None:
+    assert load_state(dump_state(STATE, NOON)) == (STATE, NOON)
+    assert dump_state(STATE, NOON) == dump_state(STATE, NOON)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        pytest.param(None, "no saved state was found", id="absent"),
+        pytest.param(b"", "not one of ours", id="empty"),
+        pytest.param(b"[1]\n{}", "not one of ours", id="something else"),
+        pytest.param(dump_state(STATE, NOON)[:-9], "checksum", id="half of it"),
+        pytest.param(
+            dump_state(STATE, NOON).replace(b'"version":1', b'"version":9'), "version 9", id="later"
+        ),
+        pytest.param(dump_state(STATE, NOON - 901), "901 s old", id="too old"),
+        pytest.param(dump_state(STATE, NOON + 901), "-901 s old", id="from the future"),
+    ],
+)
+def test_what_cannot_be_trusted_is_no_state(data: bytes | None, says: str) -> None:
+    restored = restore(Memory(data), FLEET, NOON, max_age_seconds=900)
+
+    assert says in restored.problem
+    assert {past.unproven_since for past in restored.state.pasts.values()} == {NOON}
+
+
+def test_a_body_of_another_shape_is_no_state() -> None:
+    import hashlib
+
+    body = b'{"pasts":3}'
+    head = b'{"saved":1.0,"sha256":"%s","version":1}' % hashlib.sha256(body).hexdigest().encode()
+
+    with pytest.raises(StateError, match="does not fit this version"):
+        load_state(head + b"\n" + body)
+
+
+def test_a_restored_past_is_marked_and_what_is_new_begins_unproven() -> None:
+    restored = restore(Memory(dump_state(STATE, NOON - 20)), FLEET, NOON, max_age_seconds=900)
+
+    assert restored.problem == ""
+    assert restored.state.pasts[CHAT.key].restored
+    assert restored.state.pasts[CHAT.key].memories == STATE.pasts[CHAT.key].memories
+    assert restored.state.pasts[CODE.key] == Past(unproven_since=NOON)
+    assert "llm/gone" not in restored.state.pasts
+    assert restored.state.nodes_needed == {}
+
+
+def test_a_reload_keeps_what_is_still_there() -> None:
+    state = adopt(STATE, a_fleet(CHAT), NOON)
+
+    assert state.pasts == {CHAT.key: STATE.pasts[CHAT.key]}
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "state")
+    assert store.load() is None
+
+    store.save(b"one")
+    store.save(b"two")
+
+    assert store.load() == b"two"
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_file_that_cannot_be_read_or_written_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    store = FileStore(folder)
+
+    with pytest.raises(StateError, match="is a directory"):
+        store.load()
+    with pytest.raises(StateError, match="is a directory"):
+        store.save(b"one")
+    assert restore(store, FLEET, NOON, max_age_seconds=1).problem.endswith("is a directory")
+    assert list(folder.iterdir()) == []
