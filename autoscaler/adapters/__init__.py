@@ -1,0 +1,1 @@
+"""What stands between the decisions and the outside: Prometheus, Kubernetes, node pools."""

@@ -1,0 +1,1 @@
+"""Replicas read from a Kubernetes cluster, and changed there."""
