@@ -1,0 +1,169 @@
+"""Settings: flags over environment over file over defaults; every problem says where it stands."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoscaler.core.errors import ConfigError
+from autoscaler.settings import PREFIX, Settings, read_settings, snake
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def a_file(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = a_file(tmp_path, "intervalSeconds: 20\nleaseName: ours\nlistenPort: 1234\n")
+    monkeypatch.setenv("AUTOSCALER_INTERVAL_SECONDS", "30")
+    monkeypatch.setenv("AUTOSCALER_LEASE_NAME", "theirs")
+
+    settings = read_settings(file, {"interval_seconds": 40.0, "shadow": None})
+
+    assert settings.interval_seconds == 40
+    assert (settings.lease_name, settings.listen_port, settings.shadow) == ("theirs", 1234, False)
+
+
+def test_the_source_called_default_needs_only_an_address() -> None:
+    settings = read_settings(flags={"prometheus": "http://localhost:9090/"})
+
+    assert [(source.name, source.url) for source in settings.all_sources] == [
+        ("default", "http://localhost:9090")
+    ]
+
+
+def test_several_sources_come_from_a_file_or_from_json_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = a_file(
+        tmp_path,
+        """
+        sources:
+          - {name: eu, url: "http://eu:9090", headers: {X-Scope-OrgID: team}}
+          - {name: us, url: "http://us:9090", timeoutSeconds: 3}
+        """,
+    )
+    assert [source.name for source in read_settings(file).all_sources] == ["eu", "us"]
+
+    monkeypatch.setenv("AUTOSCALER_SOURCES", '[{"name": "asia", "url": "http://asia:9090"}]')
+    assert [source.name for source in read_settings(file).all_sources] == ["asia"]
+
+
+def test_deadlines_follow_the_interval_unless_they_are_set() -> None:
+    assert read_settings(flags={"interval_seconds": 30}).looking_seconds == 18
+    assert read_settings(flags={"act_seconds": 2.0}).acting_seconds == 2
+
+
+def test_a_process_has_a_name_of_its_own() -> None:
+    assert Settings().name
+    assert read_settings(flags={"identity": "me"}).name == "me"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("", None, id="empty"),
+        pytest.param(
+            "intervalSeconds: 0", "1: intervalSeconds: input should be greater than", id="too small"
+        ),
+        pytest.param(
+            "\nlistenPort: many", "2: listenPort: input should be a valid integer", id="no number"
+        ),
+        pytest.param("interval: 3", "1: interval: no setting has this name", id="unknown"),
+        pytest.param("- 3", "should be one mapping of settings", id="a list"),
+        pytest.param("a: [", ":1:", id="not YAML"),
+        pytest.param("shadow: true\nshadow: false", "shadow", id="twice"),
+        pytest.param(
+            "prometheus: 'ftp://user:secret@host'",
+            "1: prometheus: url should begin with http:// or https://",
+            id="no address",
+        ),
+        pytest.param(
+            "sources: [{name: a, url: 'file:///secret'}]",
+            "1: sources.0.url: url should begin with",
+            id="a source without address",
+        ),
+        pytest.param(
+            "sources: [{name: a, url: 'http://h', timeout: 3}]",
+            "sources.0.timeout: extra inputs are not permitted",
+            id="unknown name of a source",
+        ),
+        pytest.param(
+            "prometheus: http://a\nsources: [{name: default, url: 'http://h'}]",
+            "should have different names",
+            id="two of one name",
+        ),
+        pytest.param("renewSeconds: 15", "renewSeconds should be less than", id="renews too late"),
+        pytest.param("retrySeconds: 10", "retrySeconds should be less than", id="retries too late"),
+        pytest.param("observeSeconds: 14", "should fit into intervalSeconds", id="no time to act"),
+        pytest.param("state: file", "stateFile should be given", id="no file"),
+        pytest.param("tlsKeyFile: a", "should be given together", id="half a certificate"),
+    ],
+)
+def test_what_is_wrong_in_a_file(tmp_path: Path, text: str, says: str | None) -> None:
+    file = a_file(tmp_path, text)
+    if says is None:
+        assert read_settings(file) == read_settings()
+        return
+
+    with pytest.raises(ConfigError) as told:
+        read_settings(file)
+
+    assert says in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+def test_a_file_that_is_not_there_or_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_settings(tmp_path / "absent.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_settings(tmp_path / "bytes.yaml")
+
+
+@pytest.mark.parametrize(
+    ("variable", "flags", "says"),
+    [
+        ("AUTOSCALER_LISTEN_PORT", {}, "AUTOSCALER_LISTEN_PORT: input should be"),
+        ("AUTOSCALER_SHADOW", {"interval_seconds": 0.5}, "--interval-seconds: input should be"),
+    ],
+)
+def test_a_problem_names_the_variable_or_the_flag(
+    variable: str, flags: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "maybe")
+
+    with pytest.raises(ConfigError, match=says):
+        read_settings(flags=flags)
+
+
+def test_the_pods_namespace_is_ours_unless_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = tmp_path / "namespace"
+    pod.write_text("scalers\n")
+    monkeypatch.setattr("autoscaler.settings._POD_NAMESPACE", pod)
+
+    assert read_settings().namespace == "scalers"
+    assert read_settings(flags={"namespace": "other"}).namespace == "other"
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+
+
+def test_a_setting_is_known_by_both_its_names() -> None:
+    assert snake("intervalSeconds") == snake("interval_seconds") == "interval_seconds"
