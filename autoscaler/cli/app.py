@@ -18,6 +18,7 @@ from autoscaler.cli import (
     explain,
     init,
     policies,
+    queries,
     replay,
     schema,
     verify,
@@ -61,6 +62,7 @@ app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("policies")(policies.policies)
 app.command("schema")(schema.schema)
+app.command("queries")(queries.queries)
 app.command("replay")(replay.replay)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)

@@ -121,7 +121,9 @@ def _queries(draft: Draft) -> Iterator[Problem]:
     signals = get(draft.root, *SIGNALS)
     for name in signals.entries if isinstance(signals, Mapping) else ():
         query = _text(draft, *SIGNALS, name, "query")
-        for fault in query_faults(query) if query else ():
+        step = get(draft.root, *SIGNALS, name, "stepSeconds")
+        seconds = step.value if isinstance(step, Scalar) and type(step.value) is int else None
+        for fault in query_faults(query, seconds) if query else ():
             yield draft.problem((*SIGNALS, name, "query"), fault)
 
 

@@ -1,0 +1,1 @@
+"""Signals out of Prometheus: which queries to ask, and how."""
