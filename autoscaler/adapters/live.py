@@ -1,0 +1,256 @@
+"""The live ends of a controller: what it sees the fleet with, and what it changes the cluster with.
+
+Looking is three readings at once (signals, targets, node pools), each with the same deadline:
+what has not come back by then is missing, and delays nobody else. Changing asks before every
+single write whether we still lead and whether there is time left.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from autoscaler.core.decision import Action, NodeAction, Outcome
+from autoscaler.core.errors import ActuationError, ObservationError
+from autoscaler.core.observation import (
+    Gap,
+    GapReason,
+    Intervention,
+    InterventionKind,
+    NodePoolStatus,
+    Observation,
+    PodSample,
+    PodStatus,
+    ReplicaStatus,
+    Series,
+    Snapshot,
+)
+from autoscaler.core.workload import FleetSpec
+
+T = TypeVar("T")
+
+
+class SignalsSeen(Protocol):
+    """The signals of one workload."""
+
+    @property
+    def pod_samples(self) -> Mapping[str, Mapping[str, PodSample]]:
+        """Of each pod, where a policy asks for them: by signal, then by pod."""
+        ...
+
+    @property
+    def signals(self) -> Mapping[str, Series]:
+        """By name."""
+        ...
+
+    @property
+    def missing(self) -> Mapping[str, Gap]:
+        """Why the others brought nothing."""
+        ...
+
+
+class TargetSeen(Protocol):
+    """The target of one workload."""
+
+    @property
+    def replicas(self) -> ReplicaStatus:
+        """Its replicas."""
+        ...
+
+    @property
+    def pods(self) -> tuple[PodStatus, ...]:
+        """Its pods, where a policy asks for them."""
+        ...
+
+    @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """What people and other controllers have said."""
+        ...
+
+
+class SignalSource(Protocol):
+    """Reads the signals of a fleet."""
+
+    def read(self, fleet: FleetSpec, now: float) -> Mapping[str, SignalsSeen]:
+        """Return what was seen, by workload key. Never raises for a source that is down."""
+        ...
+
+
+class TargetSource(Protocol):
+    """Reads the targets of a fleet."""
+
+    def read(
+        self, fleet: FleetSpec, now: float
+    ) -> tuple[Mapping[str, TargetSeen], Mapping[str, Gap]]:
+        """Return what was seen, and why the others were not, both by workload key."""
+        ...
+
+
+class PoolSource(Protocol):
+    """Reads the node pools of a fleet."""
+
+    def read(
+        self, fleet: FleetSpec, now: float
+    ) -> tuple[Mapping[str, NodePoolStatus], Mapping[str, Gap]]:
+        """Return what was seen, and why the others were not, both by pool name."""
+        ...
+
+
+class Scaling(Protocol):
+    """Makes one change in the cluster."""
+
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
+        """Make it. A failure is an outcome that is not done, or an ActuationError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    signals: Mapping[str, Series] = field(default_factory=dict)
+    missing: Mapping[str, Gap] = field(default_factory=dict)
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
+
+
+_NOTHING: Final = _Nothing()
+
+
+class LiveObserver:
+    """Sees the fleet through Prometheus and Kubernetes."""
+
+    def __init__(
+        self,
+        *,
+        signals: SignalSource,
+        targets: TargetSource,
+        pools: PoolSource,
+        seconds: float,
+        paused: Callable[[], str] = str,
+    ) -> None:
+        """Look with these readers.
+
+        Args:
+            signals: Reads the signals.
+            targets: Reads the targets.
+            pools: Reads the node pools.
+            seconds: Longest that a look may take.
+            paused: Why everything is paused; empty where it is not.
+        """
+        self._signals, self._targets, self._pools = signals, targets, pools
+        self._seconds = seconds
+        self._paused = paused
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="look")
+        self._busy: dict[str, Future[Any]] = {}
+
+    def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
+        asked: dict[str, Future[Any] | None] = {
+            "signals": self._ask("signals", lambda: self._signals.read(fleet, now)),
+            "targets": self._ask("targets", lambda: self._targets.read(fleet, now)),
+            "pools": self._ask("pools", lambda: self._pools.read(fleet, now)),
+        }
+        wait([one for one in asked.values() if one is not None], timeout=self._seconds)
+        signals, unsigned = self._answer(asked["signals"], "Prometheus")
+        targets, untold = self._answer(asked["targets"], "the Kubernetes API")
+        pools, unpooled = self._answer(asked["pools"], "the Kubernetes API")
+        seen, missing = targets if targets is not None else ({}, {})
+        sized, unsized = pools if pools is not None else ({}, {})
+        everywhere = self._pause()
+        observations: dict[str, Observation] = {}
+        gaps: dict[str, Gap] = {**missing, **unsized}
+        for workload in fleet.workloads:
+            target = seen.get(workload.key)
+            if target is None:
+                gaps.setdefault(workload.key, untold or Gap(GapReason.EMPTY, "no target was read"))
+                continue
+            read: SignalsSeen = (signals or {}).get(workload.key, _NOTHING)
+            lost = {} if unsigned is None else dict.fromkeys(workload.spec.signals, unsigned)
+            observations[workload.key] = Observation(
+                now=now,
+                replicas=target.replicas,
+                signals=read.signals,
+                missing={**lost, **read.missing},
+                pods=target.pods,
+                pod_samples=read.pod_samples,
+                interventions=(*everywhere, *target.interventions),
+            )
+        if unpooled is not None:
+            for pool in fleet.pools:
+                gaps.setdefault(pool.key, unpooled)
+        return Snapshot(now, observations, gaps, sized)
+
+    def close(self) -> None:
+        """Wait for nothing: readers that hang end with the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, name: str, read: Callable[[], T]) -> "Future[T] | None":
+        """Begin to read, unless the last reading has not come back yet."""
+        before = self._busy.get(name)
+        if before is not None and not before.done():
+            return None
+        self._busy[name] = future = self._threads.submit(read)
+        return future
+
+    def _answer(self, future: "Future[Any] | None", whom: str) -> tuple[Any, Gap | None]:
+        """Return what was read, or why it was not."""
+        if future is None:
+            return None, Gap(GapReason.ERROR, f"{whom} has not answered the cycle before yet")
+        if not future.done():
+            late = f"{whom} did not answer within {self._seconds:g} s"
+            return None, Gap(GapReason.ERROR, late)
+        try:
+            return future.result(), None
+        except ObservationError as error:
+            return None, Gap(GapReason.ERROR, str(error))
+        except Exception as error:  # noqa: BLE001  # a bug in a reader must not stop the others
+            text = f"{type(error).__name__}: {error}".partition("\n")[0]
+            return None, Gap(GapReason.ERROR, f"reading {whom} failed: {text}")
+
+    def _pause(self) -> tuple[Intervention, ...]:
+        why = self._paused()
+        return (Intervention(InterventionKind.PAUSED, why),) if why else ()
+
+
+OUT_OF_TIME: Final = "the time for changes in this cycle is over; the next one tries again"
+NOT_LEADING: Final = "we no longer hold the lease; the leader acts"
+
+
+class FencedActuator:
+    """Changes the cluster while we lead and while there is time."""
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        *,
+        leads: Callable[[], bool],
+        seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Act through `scaling`.
+
+        Args:
+            scaling: Makes one change.
+            leads: Whether we still lead; asked right before every change.
+            seconds: Longest that the changes of one cycle may take together.
+            monotonic: Measures that.
+        """
+        self._scaling = scaling
+        self._leads = leads
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._cycle: float | None = None
+        self._until = 0.0
+
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
+        if self._cycle != now:
+            self._cycle, self._until = now, self._monotonic() + self._seconds
+        if not self._leads():
+            raise ActuationError(NOT_LEADING)
+        if self._monotonic() >= self._until:
+            raise ActuationError(OUT_OF_TIME)
+        try:
+            return self._scaling.act(action, now)
+        except ActuationError:
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise ActuationError(f"internal error: {text}") from error
