@@ -15,7 +15,7 @@ _OTHER_WORDS: Final = {
     "$__rate_interval": "$window", "$__interval": "$window", "$__range": "$window",
 }  # fmt: skip
 _WORD: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-_LIST: Final = re.compile(r"\$(match|labels)(?![A-Za-z0-9_])(\s*,)?")
+_LIST: Final = re.compile(r"\$(match|labels)(?![A-Za-z0-9_])(\s*,\s*)?")
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}
 _STANDS_IN: Final = {"$match": ("{", "braces: metric{$match}"), "$labels": ("(", "by ($labels)")}
 
