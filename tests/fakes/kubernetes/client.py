@@ -1,0 +1,176 @@
+"""How a test talks to an API server, be it ours or a real one: only the address differs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import urllib3
+import yaml
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+
+JSON = "application/json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and a body."""
+
+    status: int
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+class ApiServer:
+    """An API server's address, and what a test needs of it.
+
+    Attributes:
+        address: `http://127.0.0.1:PORT`, or https.
+        kubeconfig_path: A kubeconfig file for it.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        kubeconfig_path: Path,
+        *,
+        token: str | None = None,
+        ca_path: Path | None = None,
+    ) -> None:
+        self.address = address
+        self.kubeconfig_path = kubeconfig_path
+        self.token = token
+        self.ca_path = ca_path
+        self._pool = urllib3.PoolManager(ca_certs=str(ca_path) if ca_path else None)
+        self._opened: list[Callable[[], object]] = []
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
+        """Ask, and return the answer whatever its status. A body that is bytes is sent as it is."""
+        url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
+        sent = {"Content-Type": content_type, "User-Agent": "test/1", **(headers or {})}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
+        found = self._pool.request(method, url, body=data, headers=sent, timeout=20, retries=False)
+        return Answer(found.status, found.data)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return an object or a list."""
+        return self._done(self.request("GET", path, **query))
+
+    def create(self, path: str, obj: Mapping[str, Any], **query: Any) -> Any:
+        """Create an object in a collection."""
+        return self._done(self.request("POST", path, obj, **query))
+
+    def merge(self, path: str, patch: Mapping[str, Any], **query: Any) -> Any:
+        """Apply a merge patch."""
+        return self._done(self.request("PATCH", path, patch, content_type=MERGE, **query))
+
+    def apply(self, path: str, obj: Mapping[str, Any], *, manager: str, **query: Any) -> Any:
+        """Server-side apply."""
+        query = {"fieldManager": manager, **query}
+        return self._done(self.request("PATCH", path, obj, content_type=APPLY, **query))
+
+    def delete(self, path: str, **query: Any) -> Any:
+        """Delete an object."""
+        return self._done(self.request("DELETE", path, **query))
+
+    def _done(self, answer: Answer) -> Any:
+        if answer.status >= 300:
+            raise AssertionError(f"{answer.status}: {answer.body.decode()}")
+        return answer.json
+
+    def client(self) -> ApiClient:
+        """Return the real Kubernetes client, set up by the kubeconfig; closed with the server."""
+        settings = Configuration()
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            str(self.kubeconfig_path), client_configuration=settings
+        )
+        client = ApiClient(settings)
+        self._opened.append(client.close)
+        return client
+
+    def account(self, namespace: str, name: str, *manifests: Mapping[str, Any]) -> "ApiServer":
+        """Make a service account with these RBAC objects; return the server as it sees it.
+
+        Each manifest is a Role, ClusterRole or a binding of one; roles without a binding among the
+        manifests are bound to the account.
+        """
+        meta = {"name": name, "namespace": namespace}
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        self.create(accounts, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
+        rbac = "rbac.authorization.k8s.io"
+        bound = {each["roleRef"]["name"] for each in manifests if "roleRef" in each}
+        for manifest in manifests:
+            objects = [manifest]
+            kind, role = manifest["kind"], manifest["metadata"]["name"]
+            if "roleRef" not in manifest and role not in bound:
+                objects.append(
+                    {
+                        "apiVersion": f"{rbac}/v1",
+                        "kind": f"{kind}Binding",
+                        "metadata": {**manifest["metadata"], "name": f"{role}-{name}"},
+                        "roleRef": {"apiGroup": rbac, "kind": kind, "name": role},
+                        "subjects": [{"kind": "ServiceAccount", **meta}],
+                    }
+                )
+            for obj in objects:
+                within = obj["metadata"].get("namespace")
+                place = f"/namespaces/{within}" if within else ""
+                self.create(f"/apis/{rbac}/v1{place}/{obj['kind'].lower()}s", obj)
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        token = self.create(f"{accounts}/{name}/token", asked)["status"]["token"]
+        path = write_kubeconfig(
+            self.kubeconfig_path.with_name(f"kubeconfig-{namespace}-{name}"),
+            self.address,
+            token=token,
+            ca_path=self.ca_path,
+        )
+        account = ApiServer(self.address, path, token=token, ca_path=self.ca_path)
+        self._opened.append(account.close)
+        return account
+
+    def close(self) -> None:
+        """Close the connections of this server's clients and accounts."""
+        for close in self._opened:
+            close()
+        self._opened.clear()
+        self._pool.clear()
+
+
+def write_kubeconfig(
+    path: Path, address: str, *, token: str | None = None, ca_path: Path | None = None
+) -> Path:
+    """Write a kubeconfig file and return its path."""
+    cluster = {"server": address} | ({"certificate-authority": str(ca_path)} if ca_path else {})
+    context = {"cluster": "test", "user": "test", "namespace": "default"}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": {"token": token} if token else {}}],
+        "contexts": [{"name": "test", "context": context}],
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path

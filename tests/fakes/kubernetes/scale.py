@@ -1,0 +1,87 @@
+"""The `/scale` of a resource: `autoscaling/v1 Scale`, read from and written into the object."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.fakes.kubernetes import selectors
+from tests.fakes.kubernetes.resources import Resource, ScalePaths
+from tests.fakes.kubernetes.status import ApiError, invalid
+
+
+def value_at(obj: Any, path: str) -> Any:
+    """Return what stands at a dotted path, or None."""
+    for part in path.split("."):
+        obj = obj.get(part) if isinstance(obj, Mapping) else None
+    return obj
+
+
+def set_at(obj: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path, in place; maps on the way are copied, not changed."""
+    *above, last = path.split(".")
+    for part in above:
+        obj[part] = dict(obj.get(part) or {})
+        obj = obj[part]
+    obj[last] = value
+
+
+def read(resource: Resource, obj: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    """Return the Scale of an object. A spec of zero replicas is shown as an empty spec.
+
+    Raises:
+        ApiError: 500, a custom resource without the field that holds the wish (when `strict`).
+    """
+    paths = _paths(resource)
+    wish = value_at(obj, paths.spec)
+    if wish is None and resource.custom and strict:
+        said = f'the spec replicas field ".{paths.spec}" does not exist'
+        raise ApiError(500, f"Internal error occurred: {said}")
+    meta = obj["metadata"]
+    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status = {"replicas": value_at(obj, paths.status) or 0}
+    if paths.selector and (text := selectors.as_text(value_at(obj, paths.selector))):
+        status["selector"] = text
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: meta[name] for name in names if name in meta},
+        "spec": {"replicas": wish} if wish else {},
+        "status": status,
+    }
+
+
+def write(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the object with the wish of a Scale.
+
+    Raises:
+        ApiError: 400, another object's Scale; 422, the number is not a count.
+    """
+    name = obj["metadata"]["name"]
+    said = (scale.get("metadata") or {}).get("name", name)
+    if said != name:
+        raise ApiError(
+            400,
+            f"the name of the object ({said}) does not match the name on the URL ({name})",
+        )
+    wish = (scale.get("spec") or {}).get("replicas", 0)
+    if not isinstance(wish, int) or isinstance(wish, bool):
+        shown = type(wish).__name__.replace("str", "string")
+        raise ApiError(
+            400,
+            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+            f"{shown} into Go struct field ScaleSpec.spec.replicas of type int32",
+        )
+    if wish < 0:
+        cause = (
+            "spec.replicas",
+            "FieldValueInvalid",
+            f"Invalid value: {wish}: must be greater than or equal to 0",
+        )
+        raise invalid("autoscaling", "Scale", name, cause)
+    changed = dict(obj)
+    set_at(changed, _paths(resource).spec, wish)
+    return changed
+
+
+def _paths(resource: Resource) -> ScalePaths:
+    assert resource.scale is not None
+    return resource.scale

@@ -1,0 +1,180 @@
+"""What the API server refuses, for the kinds whose rules matter to an autoscaler."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.fakes.kubernetes import times
+from tests.fakes.kubernetes.resources import Resource
+from tests.fakes.kubernetes.status import ApiError, invalid
+
+Cause = tuple[str, str, str]
+INT32_MAX = 2**31 - 1
+
+
+def check(resource: Resource, obj: Mapping[str, Any]) -> None:
+    """Refuse an object that the real API server refuses.
+
+    Raises:
+        ApiError: 400, a field of the wrong type; 422, a value that is not allowed.
+    """
+    name = obj["metadata"].get("name", "")
+    _typed(resource, obj)
+    causes = list(_causes(resource, obj))
+    if causes:
+        raise invalid(resource.group, resource.kind, name, *causes)
+
+
+def _typed(resource: Resource, obj: Mapping[str, Any]) -> None:
+    spec = obj.get("spec") or {}
+    if resource.kind == "Lease":
+        for field in ("acquireTime", "renewTime"):
+            text = spec.get(field)
+            if text is not None and not times.is_micro(text):
+                raise _unreadable(
+                    resource,
+                    f'parsing time "{text}" as "2006-01-02T15:04:05.000000Z07:00": '
+                    'cannot parse as ".000000"',
+                )
+    if resource.group == "events.k8s.io" or resource.plural == "events":
+        text = obj.get("eventTime")
+        if text is not None and not times.is_micro(text):
+            raise _unreadable(
+                resource,
+                f'parsing time "{text}" as "2006-01-02T15:04:05.000000Z07:00": cannot parse',
+            )
+    counts = {
+        "Lease": ("leaseDurationSeconds", "leaseTransitions"),
+        "Deployment": ("replicas",),
+        "StatefulSet": ("replicas",),
+        "ReplicaSet": ("replicas",),
+        "HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"),
+    }.get(resource.kind, ())
+    for field in counts:
+        value = spec.get(field)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            shown = {str: "string", float: "number"}.get(type(value), type(value).__name__)
+            raise _unreadable(
+                resource,
+                f"json: cannot unmarshal {shown} into Go struct field "
+                f"{resource.kind}Spec.spec.{field} of type int32",
+            )
+
+
+def _unreadable(resource: Resource, why: str) -> ApiError:
+    return ApiError(
+        400,
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+        f"{resource.kind}: {why}",
+    )
+
+
+def _causes(resource: Resource, obj: Mapping[str, Any]) -> list[Cause]:
+    rule = _RULES.get((resource.group, resource.kind))
+    return rule(obj) if rule else []
+
+
+def _required(path: str) -> Cause:
+    return path, "FieldValueRequired", "Required value"
+
+
+def _at_least(path: str, value: int | None, least: int, says: str) -> list[Cause]:
+    if value is None or value >= least:
+        return []
+    return [(path, "FieldValueInvalid", f"Invalid value: {value}: {says}")]
+
+
+def _lease(obj: Mapping[str, Any]) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    return [
+        *_at_least(
+            "spec.leaseDurationSeconds",
+            spec.get("leaseDurationSeconds"),
+            1,
+            "must be greater than 0",
+        ),
+        *_at_least(
+            "spec.leaseTransitions",
+            spec.get("leaseTransitions"),
+            0,
+            "must be greater than or equal to 0",
+        ),
+    ]
+
+
+def _pods_of(obj: Mapping[str, Any]) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    causes = _at_least(
+        "spec.replicas", spec.get("replicas"), 0, "must be greater than or equal to 0"
+    )
+    selector = (spec.get("selector") or {}).get("matchLabels") or {}
+    if not spec.get("selector"):
+        causes.append(_required("spec.selector"))
+    template = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if not selector.items() <= template.items():
+        causes.append(
+            (
+                "spec.template.metadata.labels",
+                "FieldValueInvalid",
+                f"Invalid value: {_shown(template)}: `selector` does not match template `labels`",
+            )
+        )
+    if not ((spec.get("template") or {}).get("spec") or {}).get("containers"):
+        causes.append(_required("spec.template.spec.containers"))
+    return causes
+
+
+def _shown(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'"{key}":"{value}"' for key, value in labels.items()) + "}"
+
+
+def _autoscaler(obj: Mapping[str, Any]) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    low, high = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
+    causes = _at_least("spec.minReplicas", low, 1, "must be greater than or equal to 1")
+    causes += _at_least("spec.maxReplicas", high, 1, "must be greater than 0")
+    if high < low:
+        causes += _at_least(
+            "spec.maxReplicas", high, low, "must be greater than or equal to `minReplicas`"
+        )
+    if not (spec.get("scaleTargetRef") or {}).get("name"):
+        causes.append(_required("spec.scaleTargetRef.name"))
+    return causes
+
+
+def _core_event(obj: Mapping[str, Any]) -> list[Cause]:
+    about = (obj.get("involvedObject") or {}).get("namespace", "")
+    if about == obj["metadata"].get("namespace", "") or (
+        not about and obj["metadata"].get("namespace") == "default"
+    ):
+        return []
+    return [
+        (
+            "involvedObject.namespace",
+            "FieldValueInvalid",
+            f'Invalid value: "{about}": does not match event.namespace',
+        )
+    ]
+
+
+def _event(obj: Mapping[str, Any]) -> list[Cause]:
+    causes = [
+        _required(field)
+        for field in ("reportingController", "reportingInstance", "action", "reason", "eventTime")
+        if not obj.get(field)
+    ]
+    if len(str(obj.get("note", ""))) > 1024:
+        causes.append(("note", "FieldValueInvalid", "Invalid value: can have at most 1024 bytes"))
+    if obj.get("type") not in {"Normal", "Warning"}:
+        causes.append(("type", "FieldValueInvalid", 'Invalid value: "": has invalid value: '))
+    return causes
+
+
+_RULES: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], list[Cause]]] = {
+    ("coordination.k8s.io", "Lease"): _lease,
+    ("apps", "Deployment"): _pods_of,
+    ("apps", "StatefulSet"): _pods_of,
+    ("apps", "ReplicaSet"): _pods_of,
+    ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
+    ("", "Event"): _core_event,
+    ("events.k8s.io", "Event"): _event,
+}
