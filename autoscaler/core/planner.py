@@ -96,7 +96,8 @@ def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetSta
         action = outcome.action
         if outcome.done and isinstance(action, Action) and action.workload in pasts:
             key, now = action.workload, cycle.plan.now
-            pasts[key] = note_change(pasts[key], now, action.before, action.after, behaviors[key])
+            past = note_change(pasts[key], now, action.before, action.after, behaviors[key])
+            pasts[key] = replace(past, desired=action.after)
     return replace(state, pasts=pasts)
 
 

@@ -1,0 +1,279 @@
+"""The live process: cycles on time, policy files reloaded, state saved, everything told.
+
+Here, and nowhere else, the wall clock is read.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import structlog
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from autoscaler.config.reload import PolicyFiles
+from autoscaler.controller import Controller
+from autoscaler.core.decision import Cycle
+from autoscaler.core.errors import AutoscalerError, JournalError
+from autoscaler.core.planner import FleetState
+from autoscaler.core.ports import Actuator, Journal, Observer
+from autoscaler.core.workload import FleetSpec
+from autoscaler.settings import Settings
+from autoscaler.state import StateStore, adopt, dump_state, restore
+from autoscaler.telemetry.latest import Latest
+from autoscaler.telemetry.report import CycleReport, Mode, SourceReport
+
+_CYCLE_JOB: Final = "cycle"
+
+
+class Leadership(Protocol):
+    """Whether we are the one that acts."""
+
+    def is_leader(self) -> bool:
+        """Whether we may write now."""
+        ...
+
+    def start(self) -> None:
+        """Stand for election."""
+        ...
+
+    def stop(self) -> bool:
+        """Cease to lead, and give the lease back."""
+        ...
+
+
+class Alone:
+    """Leadership where there is nobody else."""
+
+    def is_leader(self) -> bool:
+        return True
+
+    def start(self) -> None:
+        """There is nothing to begin."""
+
+    def stop(self) -> bool:
+        return True
+
+
+def _nothing() -> None:
+    """There is nothing to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a live controller is composed of.
+
+    Attributes:
+        observer: Sees the fleet.
+        actuator: Changes the cluster; None in shadow mode.
+        leadership: Whether we are the one that acts.
+        replan: Is told when other policy files are in force.
+        sources: What each Prometheus was asked in the last cycle, by name.
+        store: Where state is kept between processes; None for nowhere.
+        journal: Keeps the cycles; None where none are kept.
+        announce: Tells the cluster (events) what was done.
+        close: Ends threads and connections.
+    """
+
+    observer: Observer
+    actuator: Actuator | None
+    leadership: Leadership = field(default_factory=Alone)
+    replan: Callable[[FleetSpec], None] = lambda fleet: None
+    sources: Callable[[], dict[str, SourceReport]] = dict
+    store: StateStore | None = None
+    journal: Journal | None = None
+    announce: Callable[[Cycle], None] = lambda cycle: None
+    close: Callable[[], None] = _nothing
+
+
+class Service:
+    """Runs cycles until it is stopped.
+
+    Attributes:
+        latest: The newest cycle, for whoever shows it.
+        controller: Decides.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        files: PolicyFiles,
+        parts: Parts,
+        *,
+        narrate: Callable[[CycleReport], None] = lambda report: None,
+        clock: Callable[[], float] = time.time,  # noqa: TID251  # the one place
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Compose a process; nothing runs before `start` or `tick`.
+
+        Args:
+            settings: Of the process.
+            files: The policy files.
+            parts: What a live controller is composed of.
+            narrate: Logs a cycle.
+            clock: Unix seconds.
+            monotonic: Seconds that only ever rise.
+        """
+        self.latest = Latest(monotonic)
+        self._settings = settings
+        self._files = files
+        self._parts = parts
+        self._narrate = narrate
+        self._clock = clock
+        self._monotonic = monotonic
+        self._log: Any = structlog.get_logger("service")
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._missed = 0
+        self._looked = self._saved = monotonic()
+        self._turn = threading.Lock()
+        self.controller = Controller(
+            files.loaded.fleet,
+            observer=parts.observer,
+            actuator=parts.actuator,
+            journal=parts.journal,
+            state=self._restored(),
+            leads=parts.leadership.is_leader,
+        )
+
+    # --- running ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Stand for election, and run cycles in a thread of their own."""
+        self._parts.leadership.start()
+        interval = timedelta(seconds=self._settings.interval_seconds)
+        self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.add_job(
+            self._run,
+            "interval",
+            id=_CYCLE_JOB,
+            seconds=interval.total_seconds(),
+            next_run_time=datetime.fromtimestamp(self._clock(), UTC),
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=max(1, int(interval.total_seconds())),
+        )
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Finish the cycle that runs, save the state, give the lease back."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        with self._turn:
+            if self._parts.actuator is not None and self._parts.leadership.is_leader():
+                self._save(self._clock())
+        self._parts.leadership.stop()
+        self._parts.close()
+
+    def _run(self) -> None:
+        """Run one cycle on time; whatever goes wrong, the next one comes."""
+        try:
+            self.tick()
+        except Exception:  # noqa: BLE001  # a bug in one cycle must not end the process
+            self._log.exception("cycle failed", reason="a bug: please report it")
+        finally:
+            self.latest.tick()
+
+    def tick(self) -> CycleReport:
+        """Run one cycle now."""
+        with self._turn:
+            now, began = self._clock(), self._monotonic()
+            self._look_at_files(now)
+            problem = self._cycle(now)
+            cycle = self.controller.latest
+            assert cycle is not None  # noqa: S101  # it has just run
+            self._keep_state(cycle, now)
+            report = CycleReport(
+                cycle=cycle,
+                fleet=self.controller.fleet,
+                started=now,
+                seconds=self._monotonic() - began,
+                lag_seconds=self._lag(now),
+                missed=self._missed,
+                interval_seconds=self._settings.interval_seconds,
+                mode=Mode.SHADOW if self._parts.actuator is None else Mode.LIVE,
+                leader=self._parts.leadership.is_leader(),
+                sources=self._parts.sources(),
+                reload_problem=self._files.problem,
+                journal_problem=problem,
+            )
+            self._missed = 0
+            self.latest.publish(report)
+            self._narrate(report)
+            self._parts.announce(cycle)
+            return report
+
+    def _cycle(self, now: float) -> str:
+        """Run the controller; return why the cycle could not be kept, if so."""
+        try:
+            self.controller.run_once(now)
+        except JournalError as error:  # everything was decided and done; only the record is lost
+            return str(error)
+        return ""
+
+    def _lag(self, now: float) -> float:
+        """How much later than planned the cycle of `now` began."""
+        job = self._scheduler.get_job(_CYCLE_JOB) if self._scheduler.running else None
+        if job is None or job.next_run_time is None:
+            return 0.0
+        planned: float = job.next_run_time.timestamp() - self._settings.interval_seconds
+        return max(0.0, now - planned)
+
+    def _note_missed(self, _event: JobEvent) -> None:
+        self._missed += 1
+
+    # --- policy files ----------------------------------------------------------------------------
+
+    def _look_at_files(self, now: float) -> None:
+        every = self._settings.reload_seconds
+        if every == 0 or self._monotonic() - self._looked < every:
+            return
+        self._looked = self._monotonic()
+        before = self._files.problem
+        if self._files.look():
+            fleet = self._files.loaded.fleet
+            self.controller.state = adopt(self.controller.state, fleet, now)
+            self.controller.fleet = fleet
+            self._parts.replan(fleet)
+            self._log.info("policy files reloaded", workloads=len(fleet.workloads))
+        elif self._files.problem and self._files.problem != before:
+            self._log.error(
+                "policy files are broken", kept="the last good ones", reason=self._files.problem
+            )
+        elif before and not self._files.problem:
+            self._log.info("policy files are mended")
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def _restored(self) -> FleetState:
+        now, fleet = self._clock(), self._files.loaded.fleet
+        store = self._parts.store
+        if store is None:
+            return adopt(FleetState(), fleet, now)
+        restored = restore(store, fleet, now, max_age_seconds=self._settings.state_max_age_seconds)
+        if restored.problem:
+            self._log.warning(
+                "no state to go on from",
+                meaning="nothing is lowered for one window",
+                reason=restored.problem,
+            )
+        return restored.state
+
+    def _keep_state(self, cycle: Cycle, now: float) -> None:
+        if not cycle.leading:
+            return
+        changed = any(outcome.done for outcome in cycle.outcomes)
+        due = self._monotonic() - self._saved >= self._settings.state_interval_seconds
+        if changed or due:
+            self._save(now)
+
+    def _save(self, now: float) -> None:
+        if self._parts.store is None:
+            return
+        try:
+            self._parts.store.save(dump_state(self.controller.state, now))
+            self._saved = self._monotonic()
+        except AutoscalerError as error:
+            self._log.warning("state not saved", reason=str(error))

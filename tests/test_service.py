@@ -1,0 +1,337 @@
+"""The live process: cycles on time, files reloaded, state saved, nothing lost when it ends."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autoscaler.config.reload import PolicyFiles
+from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome, Reason
+from autoscaler.core.errors import JournalError
+from autoscaler.core.observation import Observation, ReplicaStatus, Series, Snapshot
+from autoscaler.core.workload import FleetSpec
+from autoscaler.service import Parts, Service
+from autoscaler.settings import Settings, read_settings
+from autoscaler.state import FileStore, load_state
+from autoscaler.telemetry.report import CycleReport, Mode
+from tests.builders import NOON
+from tests.config.test_reload import written
+
+
+class World:
+    """A cluster and its Prometheus, in memory: what the service sees and changes."""
+
+    def __init__(self, load: float = 35.0) -> None:
+        self.replicas = 2
+        self.load = load
+        self.now = NOON
+        self.steady = 0.0
+        self.plans: list[FleetSpec] = []
+        self.announced: list[Cycle] = []
+        self.narrated: list[CycleReport] = []
+        self.closed = 0
+        self.breaks = False
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+        self.steady += seconds
+
+    def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
+        if self.breaks:
+            raise RuntimeError("a bug")
+        seen = Observation(
+            now=now,
+            replicas=ReplicaStatus(self.replicas, self.replicas),
+            signals={"load": Series.of([(now, self.load)])},
+        )
+        return Snapshot(now, {workload.key: seen for workload in fleet.workloads})
+
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
+        self.replicas = action.after
+        return Outcome(action, done=True)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Lease:
+    """Leadership that a test gives and takes."""
+
+    def __init__(self, *, leads: bool = True) -> None:
+        self.leads = leads
+        self.calls: list[str] = []
+
+    def is_leader(self) -> bool:
+        return self.leads
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self) -> bool:
+        self.calls.append("stop")
+        self.leads = False
+        return True
+
+
+class Full:
+    """A journal on a full disk."""
+
+    def record(self, cycle: Cycle) -> None:
+        raise JournalError("no space left")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> PolicyFiles:
+    path = written(tmp_path, most=9)
+    path.write_text(path.read_text().replace("spec:\n", "spec:\n  actuation: scale\n", 1))
+    return PolicyFiles([tmp_path])
+
+
+def settings(**flags: object) -> Settings:
+    return read_settings(flags=flags)
+
+
+def service(
+    world: World,
+    files: PolicyFiles,
+    *,
+    parts: dict[str, object] | None = None,
+    **flags: object,
+) -> Service:
+    made = Parts(
+        **{  # type: ignore[arg-type]
+            "observer": world,
+            "actuator": world,
+            "replan": world.plans.append,
+            "announce": world.announced.append,
+            "close": world.close,
+            **(parts or {}),
+        }
+    )
+    return Service(
+        settings(**flags),
+        files,
+        made,
+        narrate=world.narrated.append,
+        clock=lambda: world.now,
+        monotonic=lambda: world.steady,
+    )
+
+
+def test_a_cycle_sees_decides_acts_and_is_told(files: PolicyFiles) -> None:
+    world = World()
+    running = service(world, files)
+
+    report = running.tick()
+
+    assert world.replicas == 4
+    assert running.latest.entry is not None
+    assert running.latest.entry.report is report
+    assert (report.mode, report.leader, report.acts) == (Mode.LIVE, True, True)
+    assert world.narrated == [report]
+    assert world.announced == [report.cycle]
+
+
+def test_in_shadow_mode_nothing_is_changed(files: PolicyFiles) -> None:
+    world = World()
+
+    report = service(world, files, parts={"actuator": None}).tick()
+
+    assert world.replicas == 2
+    assert report.cycle.plan.decisions["llm/chat"].replicas == 4
+    assert (report.mode, report.acts) == (Mode.SHADOW, False)
+
+
+def test_a_standby_changes_and_saves_nothing(files: PolicyFiles, tmp_path: Path) -> None:
+    world, store = World(), FileStore(tmp_path / "state")
+    standby = service(world, files, parts={"leadership": Lease(leads=False), "store": store})
+
+    standby.tick()
+
+    assert world.replicas == 2
+    assert store.load() is None
+
+
+def test_without_a_state_nothing_is_lowered_for_one_window(files: PolicyFiles) -> None:
+    world = World(load=1.0)
+    running = service(world, files)
+
+    first = running.tick().cycle.plan.decisions["llm/chat"]
+    world.pass_(150)
+    running.tick()
+    assert (first.replicas, first.reason) == (2, Reason.BLIND_NO_LOWERING)
+    assert world.replicas == 2
+    for _ in range(3):
+        world.pass_(151)
+        running.tick()
+    assert world.replicas == 1
+
+
+def test_a_state_is_saved_when_something_was_done_and_now_and_then(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world, store = World(), FileStore(tmp_path / "state")
+    running = service(world, files, parts={"store": store}, state_interval_seconds=30)
+
+    running.tick()
+    first = store.load()
+    world.pass_(15)
+    running.tick()
+    assert store.load() == first
+    world.pass_(15)
+    running.tick()
+
+    assert first is not None
+    saved = store.load()
+    assert saved is not None
+    assert load_state(saved)[1] == NOON + 30
+
+
+def test_the_next_process_goes_on_from_the_state(files: PolicyFiles, tmp_path: Path) -> None:
+    world, store = World(), FileStore(tmp_path / "state")
+    first = service(world, files, parts={"store": store})
+    first.tick()
+    first.stop()
+    world.pass_(20)
+
+    second = service(world, files, parts={"store": store})
+
+    past = second.controller.state.pasts["llm/chat"]
+    assert [mark.count for mark in past.recommendations] == [2, 4]
+    assert past.restored
+    assert past.desired == 4  # what was done is noted: it does not count as a second change
+
+
+def test_a_state_that_cannot_be_saved_stops_nothing(files: PolicyFiles, tmp_path: Path) -> None:
+    world = World()
+    (tmp_path / "folder").mkdir()
+    running = service(world, files, parts={"store": FileStore(tmp_path / "folder")})
+
+    running.tick()
+
+    assert world.replicas == 4
+
+
+def test_changed_policy_files_come_into_force_in_the_next_cycle(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world = World(load=200.0)
+    running = service(world, files, reload_seconds=5)
+    running.tick()
+    path = tmp_path / "chat.yaml"
+    path.write_text(path.read_text().replace("max: 9", "max: 5"))
+
+    world.pass_(15)
+    report = running.tick()
+
+    assert world.replicas == 5
+    assert [plan.workloads[0].spec.replicas.max for plan in world.plans] == [5]
+    assert report.fleet.workloads[0].spec.replicas.max == 5
+
+
+def test_broken_policy_files_are_told_and_the_last_good_ones_stay(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world = World()
+    running = service(world, files)
+    path = tmp_path / "chat.yaml"
+    good = path.read_text()
+    path.write_text("spec: [")
+
+    world.pass_(15)
+    broken = running.tick()
+    world.pass_(15)
+    still = running.tick()
+    path.write_text(good)
+    world.pass_(15)
+    mended = running.tick()
+
+    assert broken.reload_problem.startswith(str(path))
+    assert still.reload_problem == broken.reload_problem
+    assert mended.reload_problem == ""
+    assert broken.fleet == mended.fleet
+    assert world.plans == []
+
+
+def test_files_are_read_once_where_the_settings_say_so(files: PolicyFiles, tmp_path: Path) -> None:
+    world = World()
+    running = service(world, files, reload_seconds=0)
+    (tmp_path / "chat.yaml").write_text("spec: [")
+
+    world.pass_(15)
+
+    assert running.tick().reload_problem == ""
+
+
+def test_a_full_disk_loses_the_record_and_nothing_else(files: PolicyFiles) -> None:
+    world = World()
+
+    report = service(world, files, parts={"journal": Full()}).tick()
+
+    assert world.replicas == 4
+    assert report.journal_problem == "no space left"
+
+
+def test_stopping_saves_the_state_gives_the_lease_back_and_closes(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world, store, lease = World(), FileStore(tmp_path / "state"), Lease()
+    running = service(world, files, parts={"store": store, "leadership": lease})
+    running.tick()
+    world.pass_(3)
+
+    running.stop()
+
+    saved = store.load()
+    assert saved is not None
+    assert load_state(saved)[1] == NOON + 3
+    assert (lease.calls, world.closed) == (["stop"], 1)
+
+
+class Running:
+    """A service on real time, with a gate behind each cycle."""
+
+    def __init__(self, world: World, files: PolicyFiles) -> None:
+        self.seen = threading.Semaphore(0)
+        self.service = Service(
+            settings(interval_seconds=1),
+            files,
+            Parts(observer=world, actuator=world),
+            narrate=lambda report: self.seen.release(),
+        )
+
+    def wait(self, cycles: int) -> bool:
+        return all(self.seen.acquire(timeout=5) for _ in range(cycles))
+
+
+@pytest.fixture
+def real(files: PolicyFiles) -> Iterator[tuple[World, Running]]:
+    world = World()
+    running = Running(world, files)
+    running.service.start()
+    yield world, running
+    running.service.stop()
+
+
+def test_cycles_come_by_themselves_the_first_at_once(real: tuple[World, Running]) -> None:
+    world, running = real
+
+    assert running.wait(2)
+    assert world.replicas == 4
+
+
+@pytest.mark.slow
+def test_a_bug_in_one_cycle_ends_neither_the_process_nor_the_next_cycle(
+    real: tuple[World, Running], capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, running = real
+    assert running.wait(1)
+
+    world.breaks = True
+    threading.Event().wait(1.5)
+    world.breaks = False
+
+    running.seen = threading.Semaphore(0)
+    assert running.wait(1)
+    assert "a bug" in capsys.readouterr().out
