@@ -130,7 +130,7 @@ class Connection:
         self.limits = limits
         self.monotonic = monotonic
         self.chance = chance or np.random.default_rng().random
-        self._pause = pause
+        self.pause = pause
         self._configuration: Any = configuration
         client: Any = ApiClient
         self._client: Any = client(configuration)
@@ -227,7 +227,7 @@ class Connection:
             try:
                 return self._once(what, method, path, query, body, content_type, end)
             except KubernetesError as error:
-                wait = self._wait(tries, error)
+                wait = self.wait_after(tries, error)
                 if not (retry and error.passes) or self.monotonic() + wait >= end:
                     if tries == 1:
                         raise
@@ -238,7 +238,7 @@ class Connection:
                         retry_after=error.retry_after,
                         sent=error.sent,
                     ) from error
-            self._pause(wait)
+            self.pause(wait)
 
     def follow(self, path: str, query: Query, *, read_seconds: float) -> Stream:
         """Open a watch.
@@ -332,7 +332,8 @@ class Connection:
         response.release_conn()
         return b"".join(parts)
 
-    def _wait(self, tries: int, error: KubernetesError) -> float:
+    def wait_after(self, tries: int, error: KubernetesError) -> float:
+        """Return the seconds to wait after so many tries, the server's own wish included."""
         limits = self.limits
         longest = min(limits.longest_wait_seconds, limits.first_wait_seconds * 2.0 ** (tries - 1))
         wait = longest * (0.5 + 0.5 * self.chance())
