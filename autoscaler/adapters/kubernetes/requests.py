@@ -148,6 +148,8 @@ def _meaning(asked: Asked, status: int, answer: Mapping[str, Any], said: str) ->
     what = asked.kind or asked.path
     if status == 404 and asked.name and _names_an_object(answer):
         return "404, there is no such object"
+    if status == 404 and asked.namespace and _names_an_object(answer):
+        return f"404, there is no namespace {asked.namespace}"
     meanings = {
         401: "our credentials are not accepted: renew the token or the certificate",
         403: f"not allowed: grant the verb {asked.verb} on {what}{where} to the autoscaler "

@@ -1,0 +1,133 @@
+"""State kept in ConfigMaps: compressed, in pieces where it is large, replaced whole or not at all.
+
+One that fits is in the ConfigMap itself: one write, atomic. A larger one is written in pieces
+beside the pieces that are in force, and the ConfigMap then names the new ones.
+"""
+
+import base64
+import binascii
+import zlib
+from typing import Any, Final
+
+from autoscaler.adapters.kubernetes.managed_fields import mapping
+from autoscaler.adapters.kubernetes.requests import FIELD_MANAGER, KubernetesError
+from autoscaler.adapters.kubernetes.scalers import Asks
+from autoscaler.state import StateError
+
+PIECE_BYTES: Final = 700_000
+"""Of compressed state in one ConfigMap: its base64 stays below the 1 MiB that Kubernetes allows."""
+
+_KEY: Final = "state.zlib"
+_SLOTS: Final = ("a", "b")
+_MOST_PIECES: Final = 64
+
+
+class ClusterStore:
+    """A state in the cluster, in our own namespace."""
+
+    def __init__(
+        self,
+        asks: Asks,
+        namespace: str,
+        name: str,
+        *,
+        deadline_seconds: float = 5.0,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
+        """Name the ConfigMap.
+
+        Args:
+            asks: The connection.
+            namespace: Our own.
+            name: Of the ConfigMap; those of pieces begin with it.
+            deadline_seconds: For one request.
+            piece_bytes: Of compressed state in one ConfigMap.
+        """
+        self._asks = asks
+        self._root = f"/api/v1/namespaces/{namespace}/configmaps"
+        self._namespace = namespace
+        self._name = name
+        self._deadline = deadline_seconds
+        self._piece = piece_bytes
+        self._slot = ""
+
+    def load(self) -> bytes | None:
+        head = self._read(self._name)
+        if head is None:
+            return None
+        said = mapping(head.get("data"))
+        self._slot, pieces = str(said.get("slot", "")), str(said.get("pieces", "0"))
+        try:
+            count = min(int(pieces), _MOST_PIECES)
+            packed = [head] if count == 0 else [self._piece_of(number) for number in range(count)]
+            data = b"".join(
+                base64.b64decode(mapping(one.get("binaryData"))[_KEY], validate=True)
+                for one in packed
+            )
+            return zlib.decompress(data)
+        except (ValueError, KeyError, TypeError, binascii.Error, zlib.error) as error:
+            raise StateError(f"ConfigMap {self._shown}: holds no state of ours") from error
+
+    def save(self, data: bytes) -> None:
+        packed = zlib.compress(data, 3)
+        if len(packed) <= self._piece:
+            self._write(self._name, {"slot": "", "pieces": "0"}, packed)
+            self._slot = ""
+            return
+        slot = next(slot for slot in _SLOTS if slot != self._slot)
+        pieces = [packed[at : at + self._piece] for at in range(0, len(packed), self._piece)]
+        if len(pieces) > _MOST_PIECES:
+            raise StateError(f"the state is too large to keep: {len(packed)} bytes compressed")
+        for number, piece in enumerate(pieces):
+            self._write(f"{self._name}-{slot}-{number}", {}, piece)
+        self._write(self._name, {"slot": slot, "pieces": str(len(pieces))}, b"")
+        self._slot = slot
+
+    @property
+    def _shown(self) -> str:
+        return f"{self._namespace}/{self._name}"
+
+    def _piece_of(self, number: int) -> dict[str, Any]:
+        piece = self._read(f"{self._name}-{self._slot}-{number}")
+        if piece is None:
+            raise KeyError(number)
+        return piece
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = self._asks.ask("GET", f"{self._root}/{name}", deadline_seconds=self._deadline)
+        except KubernetesError as error:
+            if error.status == 404:
+                return None
+            raise StateError(str(error)) from error
+        return dict(mapping(found))
+
+    def _write(self, name: str, data: dict[str, str], packed: bytes) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": self._namespace},
+            "data": data,
+            "binaryData": {_KEY: base64.b64encode(packed).decode()},
+        }
+        try:
+            self._put(name, body)
+        except KubernetesError as error:
+            raise StateError(str(error)) from error
+
+    def _put(self, name: str, body: dict[str, Any]) -> None:
+        query = (("fieldManager", FIELD_MANAGER),)
+        try:
+            self._asks.ask(
+                "PUT",
+                f"{self._root}/{name}",
+                query=query,
+                body=body,
+                deadline_seconds=self._deadline,
+            )
+        except KubernetesError as error:
+            if error.status != 404:
+                raise
+            self._asks.ask(
+                "POST", self._root, query=query, body=body, deadline_seconds=self._deadline
+            )
