@@ -1,0 +1,282 @@
+"""What a reader remembers between cycles: the questions, the windows, and what was lacking."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
+from autoscaler.adapters.prometheus.questions import Points, Question, Rows, raw_times
+from autoscaler.adapters.prometheus.windows import Floats, Track
+from autoscaler.core.observation import Gap, GapReason, Series
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+
+Target = tuple[str, str]
+"""A workload's key and a signal's name."""
+
+_FEW: Final = 16
+"""Fewer points are taken one by one, more as arrays."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """One signal of one workload.
+
+    Attributes:
+        asks: What decides whether old samples still answer the question.
+        window: How far back samples are kept, seconds.
+        newest_window: How far back the newest sample is kept, seconds.
+        track: Its samples.
+        question: Who asks for the newest.
+        filler: Who still asks for its past, if another question does.
+        gap: What was lacking in the newest answer.
+    """
+
+    asks: tuple[object, ...]
+    window: float
+    newest_window: float
+    track: Track
+    question: Question
+    filler: Question | None = None
+    gap: Gap | None = None
+
+
+class SignalMemory:
+    """Every signal's window, whatever the plan makes of the fleet."""
+
+    def __init__(self, plan: Callable[[FleetSpec], QueryPlan]) -> None:
+        self.plan: QueryPlan | None = None
+        self.questions: dict[str, list[Question]] = {}
+        self._planner = plan
+        self._fleet: FleetSpec | None = None
+        self._kept: dict[str, dict[str, _Kept]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of samples held, room to grow included."""
+        return sum(
+            kept.track.nbytes for signals in self._kept.values() for kept in signals.values()
+        )
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Ask for what this fleet needs, from now on.
+
+        Samples whose question stayed the same stay; what nobody needs any more is dropped. Signals
+        that came later get their past from questions of their own, so that one new workload does
+        not mean the past of ten thousand again.
+        """
+        if fleet is self._fleet or fleet == self._fleet:
+            self._fleet = fleet
+            return
+        self.plan = self._planner(fleet)
+        old = self._kept
+        kept: dict[str, dict[str, _Kept]] = {}
+        by_key = {workload.key: workload for workload in fleet.workloads}
+        questions = [Question(planned) for planned in self.plan.queries]
+        lacking: set[Target] = set()
+        for question in questions:
+            lacking |= _handed_down(question, by_key, old, kept)
+        if lacking:
+            keys = {key for key, _ in lacking}
+            some = tuple(workload for workload in fleet.workloads if workload.key in keys)
+            for planned in self._planner(FleetSpec(some, fleet.combiners)).queries:
+                questions += _supplement(planned, lacking, kept)
+        self.questions = {}
+        for question in questions:
+            self.questions.setdefault(question.planned.source, []).append(question)
+        self._kept, self._fleet = kept, fleet
+
+    def take(
+        self,
+        question: Question,
+        asked: tuple[int, int],
+        rows: Rows,
+        warnings: tuple[str, ...],
+    ) -> None:
+        """Put an answer where it belongs."""
+        if question not in self.questions.get(question.planned.source, ()):
+            return  # the fleet has changed since it was asked
+        newest = asked[1] == question.head and not question.supplement
+        question.came(asked)
+        if newest:
+            question.failure = ""
+        elif not question.holes and question.supplement:
+            self.questions[question.planned.source].remove(question)
+        source, end = question.planned.source, question.time_of(asked[1])
+        partial = Gap(GapReason.PARTIAL, f"{source}: {'; '.join(warnings)}") if warnings else None
+        for key, served in question.planned.serves.items():
+            points, ages = rows.values.get(key, ()), [age.get(key, ()) for age in rows.ages]
+            gap = _gap(question, key, points, ages, rows.faults.get(key), end) if newest else None
+            for workload, signal in served:
+                kept = self._kept[workload][signal]
+                if newest:
+                    kept.gap = gap or partial
+                if points:
+                    _add(kept.track, points, ages, question.planned.step_seconds, newest=newest)
+
+    def seen(
+        self, workload: str, now: float, notes: Mapping[str, Gap | None]
+    ) -> tuple[Mapping[str, Series], Mapping[str, Gap]]:
+        """Return a workload's series, and what was lacking.
+
+        Args:
+            workload: Its key.
+            now: Unix seconds.
+            notes: What is to be said of each source as a whole.
+        """
+        signals: dict[str, Series] = {}
+        missing: dict[str, Gap] = {}
+        for name, kept in self._kept.get(workload, {}).items():
+            series = kept.track.series(now - kept.window, now - kept.newest_window)
+            if len(series):
+                signals[name] = series
+            gap = _worst(kept, notes[kept.question.planned.source])
+            if gap is not None:
+                missing[name] = gap
+        return signals, missing
+
+
+def _handed_down(
+    question: Question,
+    workloads: Mapping[str, ScaledWorkload],
+    old: Mapping[str, Mapping[str, _Kept]],
+    kept: dict[str, dict[str, _Kept]],
+) -> set[Target]:
+    """Give a question what its signals had before; return those that had nothing.
+
+    Where none had anything the question itself asks for the whole window.
+    """
+    step, new, heirs = question.planned.step_seconds, set(), []
+    for workload, signal in _served(question.planned):
+        spec = workloads[workload].spec
+        asked = spec.signals[signal]
+        asks = (spec.source, asked.query, step, tuple(sorted(spec.match.items())))
+        before = old.get(workload, {}).get(signal)
+        same = before is not None and before.asks == asks
+        kept.setdefault(workload, {})[signal] = now = _Kept(
+            asks,
+            window=asked.window_seconds,
+            newest_window=max(asked.window_seconds, asked.max_age) + step,
+            track=before.track if before is not None and same else Track(),
+            question=question,
+            gap=before.gap if before is not None and same else None,
+        )
+        if before is not None and same and before.window >= now.window and before.question.head:
+            heirs.append(before)
+        else:
+            new.add((workload, signal))
+    if not heirs:
+        return set()
+    question.inherit({before.question for before in heirs} | {
+        before.filler for before in heirs if before.filler is not None
+    })  # fmt: skip
+    return new
+
+
+def _supplement(
+    planned: PlannedQuery, lacking: set[Target], kept: Mapping[str, Mapping[str, _Kept]]
+) -> Iterator[Question]:
+    """Yield the question that fetches the past of some signals, if it serves any of them."""
+    wanted = [target for target in _served(planned) if target in lacking]
+    if not wanted:
+        return
+    question = Question(planned, supplement=True)
+    head = max(kept[workload][signal].question.head or 0 for workload, signal in wanted)
+    question.holes.add(head - planned.window_seconds // planned.step_seconds, head)
+    for workload, signal in wanted:
+        kept[workload][signal].filler = question
+    yield question
+
+
+def _served(planned: PlannedQuery) -> Iterator[Target]:
+    for served in planned.serves.values():
+        yield from served
+
+
+def _worst(kept: _Kept, note: Gap | None) -> Gap | None:
+    """Return the one thing to tell of a signal; None if nothing is wrong."""
+    question = kept.question
+    if note is not None and note.reason is GapReason.ERROR:
+        return note
+    if question.failure:
+        return Gap(GapReason.ERROR, question.failure)
+    if kept.gap is not None:
+        return kept.gap
+    if note is not None:
+        return note
+    filler = kept.filler if kept.filler is not None and kept.filler.holes else question
+    if filler.holes:
+        points = question.planned.window_seconds // question.planned.step_seconds
+        there = 100 * max(0, points - len(filler.holes)) // max(1, points)
+        text = f"{question.planned.source}: the past is being loaded: {there} % of the window"
+        return Gap(GapReason.PARTIAL, text)
+    return None
+
+
+def _gap(
+    question: Question,
+    key: tuple[str, ...],
+    points: Points,
+    ages: list[Points],
+    fault: str | None,
+    end: float,
+) -> Gap | None:
+    """Say what the newest point of an answer lacks for one workload."""
+    planned = question.planned
+    if fault is not None:
+        return Gap(GapReason.ERROR, f"{planned.source}: bad query: {fault}")
+    pairs = zip(planned.labels, key, strict=True)
+    who = ", ".join(f"{label}={value!r}" for label, value in pairs) or "this query"
+    there = any(age and float(age[-1][0]) >= end - 1e-3 for age in ages) or not ages
+    if points and float(points[-1][0]) >= end - 1e-3:
+        if there:
+            return None
+        text = f"the series of {who} have ended: what the query still gives is an echo"
+    elif there and ages:
+        text = f"the series of {who} are there, but the query gives nothing for them"
+    else:
+        text = f"no series for {who}"
+    return Gap(GapReason.EMPTY, f"{planned.source}: {text}")
+
+
+def _add(track: Track, points: Points, ages: list[Points], step: float, *, newest: bool) -> None:
+    """Add the values that have a raw sample of their own behind them."""
+    if newest and len(points) <= _FEW:
+        _add_few(track, points, ages, step)
+        return
+    times, values = _columns(points)
+    if ages:
+        known = [dict(zip(*map(np.ndarray.tolist, _columns(age)), strict=True)) for age in ages]
+        found, marks = raw_times(times.tolist(), known)
+        times = np.array(found)
+        if newest and len(ages) > 1:
+            track.marks = marks
+    # A raw sample counts once, with the first value that was computed from it.
+    times = np.maximum.accumulate(times)
+    fresh = np.append(True, times[1:] > times[:-1]) & np.isfinite(times)
+    track.merge(times[fresh], values[fresh])
+
+
+def _add_few(track: Track, points: Points, ages: list[Points], step: float) -> None:
+    times = [float(point[0]) for point in points]
+    found = times
+    if ages:
+        known = [{float(age[0]): float(age[1]) for age in points_of} for points_of in ages]
+        found, marks = raw_times(times, known, track.marks)
+        if len(ages) > 1:
+            track.marks = marks
+    for time, point in zip(found, points, strict=True):
+        since = time - track.newest
+        if since <= 0 or not math.isfinite(time):
+            continue
+        if since < step / 2:
+            track.replace_newest(time, float(point[1]))  # the same point, asked again
+        else:
+            track.append(time, float(point[1]))
+
+
+def _columns(points: Points) -> tuple[Floats, Floats]:
+    times = np.array([point[0] for point in points], dtype=np.float64)
+    return times, np.array([point[1] for point in points], dtype=np.float64)

@@ -1,0 +1,239 @@
+"""One planned query, asked again and again: what of its window is missing, and what came back.
+
+A question is asked with the age of its samples: the same query evaluates `timestamp()` of the raw
+series behind it, so that a value and its age belong to one moment. A value without a newer raw
+sample behind it is an echo (`rate()[5m]` answers for five minutes after its target died) and is
+dropped.
+"""
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autoscaler.adapters.prometheus.plan import PlannedQuery
+from autoscaler.adapters.prometheus.windows import Holes
+
+PART: Final = "inference_autoscaler_part"
+"""Label that tells values from ages in an answer."""
+
+MOST_POINTS: Final = 10_000
+"""Prometheus refuses more than 11,000 points of a series."""
+
+MOST_SAMPLES: Final = 250_000
+"""Samples in one answer: about 8 MB of JSON, 40 MB while it is decoded."""
+
+VANISHED_SECONDS: Final = 300.0
+"""For so long a series that is gone counts as old; then the query is taken to do without it."""
+
+SPREAD_FROM_SECONDS: Final = 60
+"""Questions with a longer step than this are not all asked in the same cycle."""
+
+Points = Sequence[Sequence[Any]]
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of an answer, by the label values that tell workloads apart.
+
+    Attributes:
+        values: The evaluated points: [time, "value"], oldest first.
+        ages: For each selector, the points of its newest raw sample.
+        faults: Why a combination of label values cannot be used, in one sentence.
+    """
+
+    values: Mapping[Key, Points]
+    ages: tuple[Mapping[Key, Points], ...]
+    faults: Mapping[Key, str]
+
+
+class Question:
+    """A planned query and what of its window is still unasked.
+
+    Times of evaluation lie on a grid (whole multiples of the step): the same question asked a
+    week later has the same answer.
+
+    Attributes:
+        planned: The query and whom it serves.
+        text: What is sent: the query and the age of its samples.
+        holes: Which points of the grid are missing.
+        head: The newest point that was ever wanted; None before the first cycle.
+        most_points: Points asked for at once; halved when an answer is too large.
+        supplement: Whether it only fetches the past of workloads that came later.
+        answered: The newest point that was ever answered.
+        failure: Why the newest point was not answered; empty if it was.
+    """
+
+    def __init__(self, planned: PlannedQuery, *, supplement: bool = False) -> None:
+        self.planned = planned
+        self.supplement = supplement
+        self.answered = -(2**62)
+        self.failure = ""
+        self.text = dated(planned)
+        self.holes = Holes()
+        self.head: int | None = None
+        self._phase = _phase(planned)
+        rows = (1 + len(planned.selectors)) * max(1, len(planned.serves))
+        self._full = max(2, min(MOST_POINTS, MOST_SAMPLES // rows))
+        self.most_points = self._full
+
+    def point_at(self, time: float) -> int:
+        """Return the newest point of the grid that is not after `time` (Unix seconds)."""
+        return math.floor((time - self._phase) / self.planned.step_seconds + 1e-9)
+
+    def time_of(self, point: int) -> float:
+        """Return when a point of the grid is, Unix seconds."""
+        return float(point * self.planned.step_seconds + self._phase)
+
+    def first_point(self, now: float) -> int:
+        """Return the oldest point within the window."""
+        return self.point_at(now - self.planned.window_seconds) + 1
+
+    def newest_range(self, now: float) -> tuple[int, int] | None:
+        """Move the window to `now`; return the points to ask for, if the newest is unasked.
+
+        The newest point of last time is asked for again: a scrape may have come late.
+        """
+        head, first = self.point_at(now), self.first_point(now)
+        self.holes.trim(first)
+        if not self.supplement and (self.head is None or head > self.head):
+            self.holes.add(first if self.head is None else max(first, self.head), head)
+            self.head = head
+        ranges = self.holes.ranges
+        if not ranges or ranges[-1][1] != self.head:
+            return None
+        return self.holes.newest(self.most_points)
+
+    def older_ranges(self) -> list[tuple[int, int]]:
+        """Return what else is unasked, in parts, newest first."""
+        most = self.most_points
+        parts = [
+            (max(first, last - most + 1), last)
+            for first, end in reversed(self.holes.ranges)
+            for last in range(end, first - 1, -most)
+        ]
+        if parts and parts[0][1] == self.head:
+            del parts[0]  # that is the newest range
+        return parts
+
+    def came(self, asked: tuple[int, int]) -> None:
+        """Note that a range was answered; the next may be larger again."""
+        self.holes.remove(*asked)
+        self.answered = max(self.answered, asked[1])
+        self.most_points = min(self._full, self.most_points * 2)
+
+    def inherit(self, others: Iterable["Question"]) -> None:
+        """Go on where other questions for the same signals stand: ask for what they lack."""
+        heads = [one.head for one in others if one.head is not None]
+        self.head = min(heads, default=None)
+        for one in others:
+            for first, last in one.holes.ranges:
+                self.holes.add(first, last)
+
+    def shrink(self) -> bool:
+        """Ask for half as much at once; return whether that is possible."""
+        if self.most_points <= 1:
+            return False
+        self.most_points = max(1, self.most_points // 2)
+        return True
+
+    def rows_in(self, answer_rows: Iterable[Mapping[str, Any]]) -> Rows:
+        """Sort the rows of an answer by workload; those that serve nobody are left out."""
+        return _sorted(answer_rows, self.planned)
+
+
+def dated(planned: PlannedQuery) -> str:
+    """Return the query text with the ages of its samples beside its values.
+
+    Where a plan knows of no selector (the query reads no series) the values stand alone.
+    """
+    by = f" by ({', '.join(planned.labels)})" if planned.labels else ""
+    parts = [f"(\n{planned.promql}\n)"]
+    parts += [f"max{by} (timestamp({selector}))" for selector in planned.selectors]
+    return "\nor ".join(
+        f'label_replace({part}, "{PART}", "{number}", "", "")' for number, part in enumerate(parts)
+    )
+
+
+def raw_times(
+    times: Sequence[float],
+    ages: Sequence[Mapping[float, float]],
+    marks: Sequence[float] = (),
+) -> tuple[list[float], tuple[float, ...]]:
+    """Return the time of the oldest of the newest raw samples behind each value.
+
+    Of several selectors the oldest decides: a sum is as old as its oldest part. One that answers
+    no more counts with its last sample for `VANISHED_SECONDS`; one that never answered (a metric's
+    other name) does not count.
+
+    Args:
+        times: When the values were evaluated, Unix seconds, rising.
+        ages: For each selector, the newest raw sample at each time.
+        marks: The newest raw sample of each selector before `times`.
+
+    Returns:
+        For each value its time, minus infinity where nothing is behind it; and the new marks.
+    """
+    newest = list(marks) or [-math.inf] * len(ages)
+    found = []
+    for time in times:
+        behind = math.inf
+        answered = False
+        for number, known in enumerate(ages):
+            raw = known.get(time)
+            if raw is not None:
+                newest[number] = max(raw, newest[number])
+                answered = True
+            elif time - newest[number] > VANISHED_SECONDS:
+                continue
+            behind = min(behind, newest[number])
+        found.append(behind if answered else -math.inf)
+    return found, tuple(newest)
+
+
+def _phase(planned: PlannedQuery) -> int:
+    """Spread long steps over their length, by what is asked and not by whom it serves."""
+    if planned.step_seconds <= SPREAD_FROM_SECONDS:
+        return 0
+    text = f"{planned.source}\n{planned.template}\n{planned.labels}"
+    return zlib.crc32(text.encode()) % planned.step_seconds
+
+
+def _sorted(rows: Iterable[Mapping[str, Any]], planned: PlannedQuery) -> Rows:
+    labels, serves = planned.labels, planned.serves
+    count = len(planned.selectors)
+    values: dict[Key, Points] = {}
+    faults: dict[Key, str] = {}
+    ages: tuple[dict[Key, Points], ...] = tuple({} for _ in range(count))
+    for row in rows:
+        metric, points = row.get("metric", {}), row.get("values")
+        key = tuple(metric.get(label, "") for label in labels)
+        if key not in serves:
+            continue
+        part = metric.get(PART, "0")
+        if part != "0":
+            if points is not None and part.isdecimal() and int(part) <= count:
+                ages[int(part) - 1][key] = points
+        elif points is None:
+            faults[key] = "the query gives native histograms; take histogram_quantile() of them"
+        elif key in values or key in faults:
+            values.pop(key, None)
+            faults[key] = f"the query gives several series; {_remedy(metric, labels)}"
+        elif labels and len(metric) > len(labels) + 1 and _strange(metric, labels):
+            strange = ", ".join(_strange(metric, labels))
+            faults[key] = f"the query keeps the label {strange}; {_remedy(metric, labels)}"
+        else:
+            values[key] = points
+    return Rows(values, ages, faults)
+
+
+def _strange(metric: Mapping[str, str], labels: tuple[str, ...]) -> list[str]:
+    return sorted(metric.keys() - {*labels, PART, "__name__"})
+
+
+def _remedy(metric: Mapping[str, str], labels: tuple[str, ...]) -> str:
+    how = "sum by ($labels) (...)" if labels else "sum(...)"
+    differing = _strange(metric, labels)
+    return f"aggregate them with {how}" + (f" over {', '.join(differing)}" if differing else "")

@@ -1,0 +1,161 @@
+"""What is kept of each signal between cycles: its samples within the window, and what is unasked.
+
+Memory of a signal: 16 bytes a sample (two float64), a sixteenth more as room to grow, and about
+1 KiB for the objects around them. A window of 14 days at 300 s is 4,033 samples: 69 KiB.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoscaler.core.observation import Series
+
+Floats = NDArray[np.float64]
+
+_NONE: Final = Series.of([])
+
+
+class Track:
+    """The samples of one signal of one workload within its window, oldest first.
+
+    A series that was handed out never changes: new samples go behind it, in room of the same
+    arrays; anything else makes new arrays.
+
+    Attributes:
+        marks: The newest raw sample of each selector, Unix seconds; minus infinity where there was
+            none. Only kept where a query reads several.
+    """
+
+    __slots__ = ("_end", "_series", "_start", "_times", "_values", "marks")
+
+    def __init__(self) -> None:
+        self._times: Floats = np.empty(0)
+        self._values: Floats = np.empty(0)
+        self._start = self._end = 0
+        self._series: Series | None = _NONE
+        self.marks: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    @property
+    def newest(self) -> float:
+        """Time of the newest sample; minus infinity where there is none."""
+        return float(self._times[self._end - 1]) if len(self) else -np.inf
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of samples held, room to grow included."""
+        return self._times.nbytes + self._values.nbytes
+
+    def series(self, since: float, newest_since: float | None = None) -> Series:
+        """Return the samples that are newer than `since`; forget the others.
+
+        The same object as last time where nothing came and nothing went.
+
+        Args:
+            since: Unix seconds.
+            newest_since: The newest sample is kept for longer, while it is newer than this: a
+                window of one step is not empty between two steps.
+        """
+        start, last = self._start, self._end - 1
+        while start < last and self._times[start] <= since:
+            start += 1
+        alone = since if newest_since is None else min(newest_since, since)
+        if start == last and self._times[start] <= alone:
+            start += 1
+        if start != self._start:
+            self._start, self._series = start, None
+        if self._series is None:
+            part = slice(self._start, self._end)
+            times, values = self._times[part], self._values[part]
+            times.flags.writeable = values.flags.writeable = False
+            self._series = Series(times, values)
+        return self._series
+
+    def append(self, time: float, value: float) -> None:
+        """Add a sample that is newer than all others."""
+        if self._end == len(self._times):
+            self._grow()
+        self._times[self._end] = time
+        self._values[self._end] = value
+        self._end += 1
+        self._series = None
+
+    def replace_newest(self, time: float, value: float) -> None:
+        """Put a sample in place of the newest one."""
+        self._end -= 1
+        self._grow()  # the arrays may be in somebody's hands
+        self.append(time, value)
+
+    def merge(self, times: Sequence[float] | Floats, values: Sequence[float] | Floats) -> None:
+        """Add samples of any time, oldest first; where two have one time the new one counts."""
+        old = slice(self._start, self._end)
+        every = np.concatenate([np.asarray(times, np.float64), self._times[old]])
+        their = np.concatenate([np.asarray(values, np.float64), self._values[old]])
+        self._times, first = np.unique(every, return_index=True)
+        self._values = their[first]
+        self._start, self._end = 0, len(self._times)
+        self._series = None
+
+    def _grow(self) -> None:
+        kept = slice(self._start, self._end)
+        count = self._end - self._start
+        room = count + max(8, count // 16)
+        times, values = np.empty(room), np.empty(room)
+        times[:count], values[:count] = self._times[kept], self._values[kept]
+        self._times, self._values = times, values
+        self._start, self._end = 0, count
+
+
+class Holes:
+    """Which points of a grid are still to be asked for: whole numbers, in disjoint ranges."""
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self._ranges)
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """First and last point of each range, in order."""
+        return tuple(self._ranges)
+
+    def add(self, first: int, last: int) -> None:
+        """Ask for the points from `first` to `last`."""
+        if first > last:
+            return
+        apart = [(a, b) for a, b in self._ranges if b < first - 1 or a > last + 1]
+        touching = [(a, b) for a, b in self._ranges if not (b < first - 1 or a > last + 1)]
+        first = min([first, *(a for a, _ in touching)])
+        last = max([last, *(b for _, b in touching)])
+        self._ranges = sorted([*apart, (first, last)])
+
+    def remove(self, first: int, last: int) -> None:
+        """Ask no longer for the points from `first` to `last`."""
+        left = []
+        for a, b in self._ranges:
+            if a < first:
+                left.append((a, min(b, first - 1)))
+            if b > last:
+                left.append((max(a, last + 1), b))
+        self._ranges = left
+
+    def trim(self, first: int) -> None:
+        """Ask for nothing before `first`."""
+        self._ranges = [(max(a, first), b) for a, b in self._ranges if b >= first]
+
+    def newest(self, most: int) -> tuple[int, int] | None:
+        """Return the newest range of at most `most` points; None where nothing is missing."""
+        if not self._ranges:
+            return None
+        first, last = self._ranges[-1]
+        return max(first, last - most + 1), last
