@@ -42,11 +42,43 @@ class NodePoolMetadata(Spec):
     """What `spec.replica.nodePool` of a workload names."""
 
 
+class PoolTarget(Spec):
+    """The object that makes the nodes, in the cluster that the pool is sized in."""
+
+    api_version: Annotated[str, Field(min_length=1)]
+    """Group and version, such as cluster.x-k8s.io/v1beta2 or karpenter.sh/v1."""
+
+    kind: Annotated[str, Field(min_length=1)]
+    """MachineDeployment, MachinePool, anything else with /scale, or Karpenter's NodePool."""
+
+    name: Annotated[str, Field(pattern=DNS_LABEL, max_length=253)]
+    """The object's name."""
+
+    namespace: Annotated[str, Field(pattern=DNS_LABEL, max_length=63)] | None = None
+    """Where it lies; absent for Karpenter's NodePool, which lies in none."""
+
+    @property
+    def karpenter(self) -> bool:
+        """Whether Karpenter makes the nodes."""
+        return self.kind == "NodePool" and self.api_version.startswith("karpenter.sh/")
+
+    @model_validator(mode="after")
+    def _lies_somewhere(self) -> Self:
+        if self.karpenter and self.namespace is not None:
+            raise ValueError(f"namespace should be absent for a NodePool, not {self.namespace}")
+        if not self.karpenter and self.namespace is None:
+            raise ValueError(f"namespace should be given for a {self.kind}")
+        return self
+
+
 class NodePoolSpec(Spec):
     """Nodes of one kind that are sized together."""
 
     actuation: Literal[Actuation.NONE, Actuation.SCALE] = Actuation.NONE
     """none (watch only) or scale (we size the pool)."""
+
+    target: PoolTarget | None = None
+    """The object that makes the nodes; needed where the live controller sizes or watches them."""
 
     gpus_per_node: Annotated[PositiveInt, Number]
     """GPUs of one node."""
@@ -86,6 +118,22 @@ class NodePool(Spec):
         return self.model_copy(
             update={"spec": self.spec.model_copy(update={"actuation": actuation})}
         )
+
+
+def without_target(pools: Iterable[NodePool]) -> tuple[tuple[str, str], ...]:
+    """Say which pools cannot be sized live, because nothing says where: key and reason.
+
+    Replays need no target; so this is not a rule of the file, but asked by who starts live.
+    """
+    why = (
+        "spec.target should name the object that makes the nodes (apiVersion, kind, name, "
+        "namespace) where actuation is scale, and is missing"
+    )
+    return tuple(
+        (pool.key, why)
+        for pool in pools
+        if pool.spec.actuation is Actuation.SCALE and pool.spec.target is None
+    )
 
 
 @dataclass(frozen=True, slots=True)

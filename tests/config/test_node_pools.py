@@ -107,8 +107,26 @@ def test_an_unknown_field_is_told_with_the_one_that_is_meant() -> None:
 
     assert found[1] == (
         "pool.yaml:6: spec.gpuPerNode: no such field; did you mean 'gpusPerNode'?; allowed are: "
-        "actuation, gpusPerNode, nodes, provisioningSeconds, scaleDownSeconds"
+        "actuation, gpusPerNode, nodes, provisioningSeconds, scaleDownSeconds, target"
     )
+
+
+def test_a_pool_may_say_which_object_makes_its_nodes() -> None:
+    machines = "{apiVersion: cluster.x-k8s.io/v1beta2, kind: MachineDeployment, name: h100"
+    Path("pool.yaml").write_text(f"{POOL}  target: {machines}, namespace: fleet}}\n")
+
+    (pool,) = load_fleet([Path("pool.yaml")]).pools
+
+    assert pool.spec.target is not None
+    assert (pool.spec.target.kind, pool.spec.target.namespace) == ("MachineDeployment", "fleet")
+
+
+def test_a_target_without_its_namespace_is_told_with_its_line() -> None:
+    machines = "{apiVersion: cluster.x-k8s.io/v1beta2, kind: MachineDeployment, name: h100}"
+
+    assert problems_in({"pool.yaml": f"{POOL}  target: {machines}\n"}) == [
+        "pool.yaml:10: spec.target: namespace should be given for a MachineDeployment"
+    ]
 
 
 def test_two_pools_of_one_name_are_an_error() -> None:

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from autoscaler.core.decision import Action, NodeAction, NodePoolDecision, Reason
-from autoscaler.core.node_pools import Demand, NodePool, nodes_needed, size_node_pool
+from autoscaler.core.node_pools import (
+    Demand,
+    NodePool,
+    nodes_needed,
+    size_node_pool,
+    without_target,
+)
 from autoscaler.core.observation import (
     Gap,
     GapReason,
@@ -274,3 +280,50 @@ def test_a_replay_sizes_every_pool() -> None:
 def test_bounds_are_in_order() -> None:
     with pytest.raises(ValidationError, match="min should be at most max, not 3 > 2"):
         a_pool(nodes={"min": 3, "max": 2})
+
+
+MACHINES = {
+    "apiVersion": "cluster.x-k8s.io/v1beta2",
+    "kind": "MachineDeployment",
+    "name": "h100",
+    "namespace": "fleet",
+}
+STATIC = {"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": "h100"}
+
+
+def test_only_a_pool_that_is_scaled_live_needs_a_target() -> None:
+    pools = [
+        a_pool("a", target=MACHINES),
+        a_pool("b"),
+        a_pool("c", actuation="none"),
+        a_pool("d", target=STATIC),
+    ]
+
+    ((key, why),) = without_target(pools)
+
+    assert key == "b"
+    assert why == (
+        "spec.target should name the object that makes the nodes (apiVersion, kind, name, "
+        "namespace) where actuation is scale, and is missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        pytest.param(
+            {**MACHINES, "namespace": None},
+            "namespace should be given for a MachineDeployment",
+            id="machines lie in a namespace",
+        ),
+        pytest.param(
+            {**STATIC, "namespace": "fleet"},
+            "namespace should be absent for a NodePool, not fleet",
+            id="Karpenter's pools lie in none",
+        ),
+        pytest.param({**STATIC, "kind": ""}, "at least 1 character", id="a kind has a name"),
+    ],
+)
+def test_a_target_lies_where_its_kind_does(target: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        a_pool(target=target)

@@ -125,7 +125,7 @@ def make(
                 retry=False,
             )
             now = where.count(answer)
-        except ObservationError as error:
+        except (ObservationError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ActuationError(f"{named}: {error}") from error
         except KubernetesError as error:
             # Also where the answer was lost: reading again tells whether it was done.
