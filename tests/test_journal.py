@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,16 @@ def test_node_pools_survive() -> None:
     assert back == cycle
     assert back.outcomes[0].action == NodeAction("h100", 1, 3)
     assert back.outcomes[0].action.key == "h100"
+
+
+def test_keys_of_what_acts_are_in_one_order_whatever_that_of_the_set() -> None:
+    """A set of texts is ordered by chance, anew in every process."""
+    cycle = cycle_of(seen(2))
+    keys = [f"team-{number}/chat" for number in range(40)]
+
+    document = encode(replace(cycle, plan=replace(cycle.plan, acting=frozenset(keys))), 1, {})
+
+    assert document["plan"]["acting"] == sorted(keys)
 
 
 def test_a_forecast_survives() -> None:

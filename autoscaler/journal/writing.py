@@ -183,6 +183,9 @@ def encode(cycle: Cycle, number: int, written: SeriesByKey) -> dict[str, Any]:
             name: _new_samples(series, (key, name), written)
             for name, series in seen.signals.items()
         }
+    plan = document["plan"]
+    if "acting" in plan:  # a set has no order of its own: another process has another one
+        plan["acting"] = sorted(plan["acting"])
     document["kind"] = "cycle"
     document["cycle"] = number
     return document
