@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from autoscaler.config.draft import read_draft
 from autoscaler.config.installed import Installed
@@ -18,7 +18,7 @@ from autoscaler.core.errors import ConfigError
 from autoscaler.core.node_pools import NodePool
 from autoscaler.core.planner import FleetState, note_outcomes, plan_cycle
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
-from autoscaler.journal import SeriesByKey, encode, read_header, read_journal
+from autoscaler.journal import SeriesByKey, encode, read_header, read_journal, state_in
 
 FIRST_SHOWN: Final = 3
 """How many differences of a workload are kept if nobody says."""
@@ -175,7 +175,7 @@ def verify(
     verdicts = {workload.key: WorkloadVerdict(workload.key) for workload in deciding.workloads}
     pools = [PoolVerdict(pool.key) for pool in deciding.pools]
     keys = [workload.key for workload in recorded.workloads]
-    state, written = FleetState(), SeriesByKey()
+    state, written = _state_before(journal), SeriesByKey()
     cycles, other_lines, started = 0, 0, 0.0
     for line, raw, cycle in _cycles(journal):
         plan, state = plan_cycle(deciding, state, cycle.snapshot, leading=cycle.leading)
@@ -227,6 +227,17 @@ def recorded_fleet(journal: Path) -> FleetSpec:
         return FleetSpec(ordered, combiners, tuple(pools))
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _state_before(journal: Path) -> FleetState:
+    """Return what the decisions remembered before the first cycle: nothing, unless it says so."""
+    try:
+        return state_in(read_header(journal))
+    except ValidationError as error:
+        field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ConfigError(
+            f"{journal}:1: state.{field}: should be as the journal wrote it"
+        ) from error
 
 
 def _orders(journal: Path, workloads: int) -> dict[str, tuple[str, ...]]:

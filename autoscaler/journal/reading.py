@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, FiniteFloat, PositiveInt, TypeAdapter, Va
 from autoscaler.core.decision import Cycle
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.observation import Series
+from autoscaler.journal.rotation import may_grow
 from autoscaler.journal.writing import NO_SAMPLES, VERSION, SeriesByKey, why
 
 _CYCLE: Final = TypeAdapter(Cycle)
@@ -96,7 +97,9 @@ def read_header(path: Path) -> dict[str, Any]:
 def read_journal(path: Path) -> Iterator[Cycle]:
     """Yield the cycles of a journal, oldest first: the first of them stands in line 2.
 
-    Lines that are missing at the end cannot be noticed.
+    Lines that are missing at the end cannot be noticed. In a file of a `RotatingJournal` the last
+    line may be half there, because it is being written or was when a process was killed: it is
+    left out.
 
     Raises:
         ConfigError: The file cannot be read, a line is missing, or is not what `JournalFile`
@@ -175,6 +178,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n") and may_grow(path):
+                    return
                 document = orjson.loads(line)
                 if not isinstance(document, dict):
                     raise ConfigError(f"{path}:{number}: should be a JSON object")
