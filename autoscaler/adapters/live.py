@@ -17,10 +17,8 @@ from autoscaler.core.observation import (
     Gap,
     GapReason,
     Intervention,
-    InterventionKind,
     NodePoolStatus,
     Observation,
-    PodSample,
     PodStatus,
     ReplicaStatus,
     Series,
@@ -33,11 +31,6 @@ T = TypeVar("T")
 
 class SignalsSeen(Protocol):
     """The signals of one workload."""
-
-    @property
-    def pod_samples(self) -> Mapping[str, Mapping[str, PodSample]]:
-        """Of each pod, where a policy asks for them: by signal, then by pod."""
-        ...
 
     @property
     def signals(self) -> Mapping[str, Series]:
@@ -69,6 +62,20 @@ class TargetSeen(Protocol):
         ...
 
 
+class TargetsSeen(Protocol):
+    """The targets of a fleet."""
+
+    @property
+    def observed(self) -> Mapping[str, TargetSeen]:
+        """By workload key."""
+        ...
+
+    @property
+    def missing(self) -> Mapping[str, Gap]:
+        """Why the others were not seen, by workload key."""
+        ...
+
+
 class SignalSource(Protocol):
     """Reads the signals of a fleet."""
 
@@ -80,10 +87,8 @@ class SignalSource(Protocol):
 class TargetSource(Protocol):
     """Reads the targets of a fleet."""
 
-    def read(
-        self, fleet: FleetSpec, now: float
-    ) -> tuple[Mapping[str, TargetSeen], Mapping[str, Gap]]:
-        """Return what was seen, and why the others were not, both by workload key."""
+    def read(self, fleet: FleetSpec, now: float) -> TargetsSeen:
+        """Return what was seen, and why the others were not. Never raises for one target."""
         ...
 
 
@@ -109,14 +114,17 @@ class Scaling(Protocol):
 class _Nothing:
     signals: Mapping[str, Series] = field(default_factory=dict)
     missing: Mapping[str, Gap] = field(default_factory=dict)
-    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
 
 
 _NOTHING: Final = _Nothing()
 
 
 class LiveObserver:
-    """Sees the fleet through Prometheus and Kubernetes."""
+    """Sees the fleet through Prometheus and Kubernetes.
+
+    Attributes:
+        latest: What was seen last; None before the first look.
+    """
 
     def __init__(
         self,
@@ -125,7 +133,7 @@ class LiveObserver:
         targets: TargetSource,
         pools: PoolSource,
         seconds: float,
-        paused: Callable[[], str] = str,
+        paused: Callable[[], Intervention | None] = lambda: None,
     ) -> None:
         """Look with these readers.
 
@@ -134,11 +142,13 @@ class LiveObserver:
             targets: Reads the targets.
             pools: Reads the node pools.
             seconds: Longest that a look may take.
-            paused: Why everything is paused; empty where it is not.
+            paused: What pauses everything; None where nothing does.
         """
         self._signals, self._targets, self._pools = signals, targets, pools
         self._seconds = seconds
         self._paused = paused
+        self._pause: Intervention | None = None
+        self.latest: Snapshot | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="look")
         self._busy: dict[str, Future[Any]] = {}
 
@@ -147,14 +157,18 @@ class LiveObserver:
             "signals": self._ask("signals", lambda: self._signals.read(fleet, now)),
             "targets": self._ask("targets", lambda: self._targets.read(fleet, now)),
             "pools": self._ask("pools", lambda: self._pools.read(fleet, now)),
+            "switch": self._ask("switch", self._paused),
         }
         wait([one for one in asked.values() if one is not None], timeout=self._seconds)
         signals, unsigned = self._answer(asked["signals"], "Prometheus")
         targets, untold = self._answer(asked["targets"], "the Kubernetes API")
         pools, unpooled = self._answer(asked["pools"], "the Kubernetes API")
-        seen, missing = targets if targets is not None else ({}, {})
+        pause, unread = self._answer(asked["switch"], "the Kubernetes API")
+        # Not read this time: what was read last still holds.
+        self._pause = self._pause if unread is not None else pause
+        everywhere = () if self._pause is None else (self._pause,)
+        seen, missing = ({}, {}) if targets is None else (targets.observed, targets.missing)
         sized, unsized = pools if pools is not None else ({}, {})
-        everywhere = self._pause()
         observations: dict[str, Observation] = {}
         gaps: dict[str, Gap] = {**missing, **unsized}
         for workload in fleet.workloads:
@@ -170,13 +184,13 @@ class LiveObserver:
                 signals=read.signals,
                 missing={**lost, **read.missing},
                 pods=target.pods,
-                pod_samples=read.pod_samples,
                 interventions=(*everywhere, *target.interventions),
             )
         if unpooled is not None:
             for pool in fleet.pools:
                 gaps.setdefault(pool.key, unpooled)
-        return Snapshot(now, observations, gaps, sized)
+        self.latest = Snapshot(now, observations, gaps, sized)
+        return self.latest
 
     def close(self) -> None:
         """Wait for nothing: readers that hang end with the process."""
@@ -204,10 +218,6 @@ class LiveObserver:
         except Exception as error:  # noqa: BLE001  # a bug in a reader must not stop the others
             text = f"{type(error).__name__}: {error}".partition("\n")[0]
             return None, Gap(GapReason.ERROR, f"reading {whom} failed: {text}")
-
-    def _pause(self) -> tuple[Intervention, ...]:
-        why = self._paused()
-        return (Intervention(InterventionKind.PAUSED, why),) if why else ()
 
 
 OUT_OF_TIME: Final = "the time for changes in this cycle is over; the next one tries again"

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -16,7 +17,6 @@ from autoscaler.core.observation import (
     Intervention,
     InterventionKind,
     NodePoolStatus,
-    PodSample,
     PodStatus,
     ReplicaStatus,
     Series,
@@ -38,7 +38,6 @@ SERIES = Series.of([(NOON, 3.0)])
 class Signals:
     signals: Mapping[str, Series] = field(default_factory=lambda: {"load": SERIES})
     missing: Mapping[str, Gap] = field(default_factory=dict)
-    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,6 +45,12 @@ class Target:
     replicas: ReplicaStatus = field(default_factory=lambda: ReplicaStatus(2, 2))
     pods: tuple[PodStatus, ...] = ()
     interventions: tuple[Intervention, ...] = ()
+
+
+@dataclass
+class Targets:
+    observed: Mapping[str, Target]
+    missing: Mapping[str, Gap] = field(default_factory=dict)
 
 
 class Reader:
@@ -71,7 +76,7 @@ def raising(error: Exception) -> Callable[[], object]:
 
 
 GOOD_SIGNALS = Reader(lambda: {CHAT.key: Signals(), CODE.key: Signals()})
-GOOD_TARGETS = Reader(lambda: ({CHAT.key: Target(), CODE.key: Target()}, {}))
+GOOD_TARGETS = Reader(lambda: Targets({CHAT.key: Target(), CODE.key: Target()}))
 GOOD_POOLS = Reader(lambda: ({"h100": NodePoolStatus(1, 1)}, {}))
 
 
@@ -88,7 +93,7 @@ def observer(
     pools: Reader = GOOD_POOLS,
     *,
     seconds: float = 2.0,
-    paused: Callable[[], str] = str,
+    paused: Callable[[], Intervention | None] = lambda: None,
 ) -> LiveObserver:
     return LiveObserver(
         signals=signals,  # type: ignore[arg-type]
@@ -111,7 +116,7 @@ def test_what_was_read_together_is_one_snapshot() -> None:
 
 def test_a_target_that_was_not_read_is_missing_with_its_reason() -> None:
     gap = Gap(GapReason.ERROR, "403")
-    targets = Reader(lambda: ({CHAT.key: Target()}, {CODE.key: gap}))
+    targets = Reader(lambda: Targets({CHAT.key: Target()}, {CODE.key: gap}))
 
     snapshot = observer(targets=targets).observe(FLEET, NOON)
 
@@ -120,7 +125,7 @@ def test_a_target_that_was_not_read_is_missing_with_its_reason() -> None:
 
 
 def test_a_target_that_nobody_speaks_of_is_missing_too() -> None:
-    snapshot = observer(targets=Reader(lambda: ({}, {}))).observe(FLEET, NOON)
+    snapshot = observer(targets=Reader(lambda: Targets({}))).observe(FLEET, NOON)
 
     assert snapshot.missing[CHAT.key].reason is GapReason.EMPTY
 
@@ -177,10 +182,19 @@ def test_who_is_late_delays_nobody_and_is_not_asked_again_before_he_is_back(
 
 
 def test_the_kill_switch_pauses_everything() -> None:
-    snapshot = observer(paused=lambda: "the kill switch is on").observe(FLEET, NOON)
+    pause = Intervention(InterventionKind.PAUSED, "everything is paused")
+    switch: list[Callable[[], Intervention | None]] = [lambda: pause]
+    watching = observer(paused=lambda: next(reversed(switch))())
 
-    for seen in snapshot.observations.values():
-        assert [one.kind for one in seen.interventions] == [InterventionKind.PAUSED]
+    snapshot = watching.observe(FLEET, NOON)
+    assert [seen.interventions for seen in snapshot.observations.values()] == [(pause,), (pause,)]
+
+    switch.append(cast("Callable[[], None]", raising(ObservationError("unread"))))
+    snapshot = watching.observe(FLEET, NOON + 15)
+    assert snapshot.observations[CHAT.key].interventions == (pause,)
+
+    switch.append(lambda: None)
+    assert watching.observe(FLEET, NOON + 30).observations[CHAT.key].interventions == ()
 
 
 class Scaler:

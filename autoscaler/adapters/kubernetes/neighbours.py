@@ -1,0 +1,92 @@
+"""Who else has a say in a workload: annotations, other writers, followers that are absent."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from autoscaler.adapters.kubernetes.annotations import read_annotations
+from autoscaler.adapters.kubernetes.scalers import Reference, Scalers
+from autoscaler.adapters.kubernetes.target_objects import Json, wished
+from autoscaler.adapters.kubernetes.writers import DEFAULT_RESPECT, Respect, interventions
+from autoscaler.core.errors import ObservationError
+from autoscaler.core.observation import Intervention
+from autoscaler.core.workload import ScaledWorkload
+
+
+class ScalersSource(Protocol):
+    """Knows the autoscalers of others."""
+
+    def read(self, now: float) -> Scalers:
+        """Return what is there at `now` (Unix seconds)."""
+        ...
+
+
+class Neighbours:
+    """Tells who else has a say; remembers since when each number has stood. For one thread."""
+
+    def __init__(
+        self,
+        scalers: ScalersSource,
+        *,
+        respect: Respect = DEFAULT_RESPECT,
+        say: Callable[[str], None],
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            scalers: The autoscalers of others.
+            respect: How other writers are treated.
+            say: Is told once of an annotation that is wrong, and again when it was right between.
+        """
+        self._scalers = scalers
+        self._respect = respect
+        self._say = say
+        self._problems: dict[str, tuple[str, ...]] = {}
+        self._since: dict[str, tuple[int, float]] = {}
+
+    def __call__(
+        self, workload: ScaledWorkload, body: Json, now: float
+    ) -> tuple[Intervention, ...]:
+        """Return what others have said of a workload.
+
+        Args:
+            workload: Its file.
+            body: Its target's object, managedFields included.
+            now: Unix seconds.
+        """
+        target = workload.spec.target
+        reference = Reference(
+            target.api_version, target.kind, workload.metadata.namespace, target.name
+        )
+        said = read_annotations(body, str(reference), now)
+        self._tell(workload.key, said.problems)
+        return (
+            *said.interventions,
+            *interventions(
+                body,
+                reference,
+                workload.spec.actuation,
+                self._scalers.read(now),
+                now,
+                respect=self._respect,
+                unchanged_since=self._unchanged_since(workload.key, body, now),
+            ),
+        )
+
+    def _unchanged_since(self, key: str, body: Json, now: float) -> float:
+        try:
+            count = wished(body)
+        except (ObservationError, KeyError, TypeError, ValueError, AttributeError):
+            return now
+        before = self._since.get(key)
+        if before is None or before[0] != count:
+            self._since[key] = before = (count, now)
+        return before[1]
+
+    def _tell(self, key: str, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            if problem not in self._problems.get(key, ()):
+                self._say(problem)
+        if problems:
+            self._problems[key] = problems
+        else:
+            self._problems.pop(key, None)
