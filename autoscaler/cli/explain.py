@@ -26,7 +26,10 @@ _SECONDS = re.compile(r"\+[0-9]+(\.[0-9]+)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
 def explain(
     workload: Annotated[str, typer.Argument(help="Name, or namespace/name.")],
-    journal: Annotated[Path, typer.Option(help="The file of cycles that a replay wrote.")],
+    journal: Annotated[
+        Path,
+        typer.Option(help="The file of cycles that a replay wrote, or a live journal's folder."),
+    ],
     at: Annotated[
         str,
         typer.Option(
@@ -42,11 +45,13 @@ def explain(
     of its node pool.
     """
     from autoscaler.core.errors import ConfigError
-    from autoscaler.journal import read_header, read_journal
+    from autoscaler.journal import journal_files, read_header, read_journal
 
-    header = read_header(journal)
+    files = journal_files(journal)
+    header = read_header(files[-1])
     key = _key(journal, workload, header)
-    cycle, first, line = _nearest(read_journal(journal), at, journal)
+    cycles = (cycle for file in files for cycle in read_journal(file))
+    cycle, first, line = _nearest(cycles, at, journal)
     decision = cycle.plan.decisions.get(key)
     if decision is None:
         raise ConfigError(f"{journal}:{line}: holds no decision for {key}, which the header names")

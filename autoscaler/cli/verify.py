@@ -15,7 +15,10 @@ if TYPE_CHECKING:  # commands import what they need when they run
 
 
 def verify(
-    journal: Annotated[Path, typer.Argument(help="The file of cycles that a replay wrote.")],
+    journal: Annotated[
+        Path,
+        typer.Argument(help="The file of cycles that a replay wrote, or a live journal's folder."),
+    ],
     workload: Annotated[
         list[Path] | None,
         typer.Option(help="Decide by this policy file or folder instead; may be repeated."),
@@ -31,18 +34,25 @@ def verify(
     Exits with 0 if every decision is the same, 1 if one differs.
     """
     from autoscaler.config import load_fleet
+    from autoscaler.journal import journal_files
     from autoscaler.verify import verify as decide_again
 
     fleet = load_fleet(workload) if workload else None
-    with _progress(quiet) as on_cycle:
-        found = decide_again(journal, fleet, keep=first, on_cycle=on_cycle)
-    if found.left_out and not quiet:
-        say(f"not decided again, for no policy file names them: {', '.join(found.left_out)}")
+    results: dict[Path, Verification] = {}
+    for file in journal_files(journal):
+        with _progress(quiet) as on_cycle:
+            found = results[file] = decide_again(file, fleet, keep=first, on_cycle=on_cycle)
+        if found.left_out and not quiet:
+            say(f"not decided again, for no policy file names them: {', '.join(found.left_out)}")
+        if not as_json:
+            emit("\n".join([*([bold(str(file))] if journal.is_dir() else []), *_lines(found)]))
+    equal = all(found.equal for found in results.values())
     if as_json:
-        emit_json(_document(found))
-    else:
-        emit("\n".join(_lines(found)))
-    if not found.equal:
+        documents = {file.name: _document(found) for file, found in results.items()}
+        emit_json(
+            {"equal": equal, "files": documents} if journal.is_dir() else documents[journal.name]
+        )
+    if not equal:
         raise typer.Exit(1)
 
 

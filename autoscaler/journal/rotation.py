@@ -254,7 +254,10 @@ def _cut_torn_line(path: Path) -> None:
         file.seek(max(0, size - 1))
         if file.read(1) in (b"\n", b""):
             return
-        file.truncate(_end_of_whole_lines(file, size))
+        whole = _end_of_whole_lines(file, size)
+        file.truncate(whole)
+    if not whole:
+        path.unlink()
 
 
 def _end_of_whole_lines(file: Any, size: int) -> int:
