@@ -209,6 +209,15 @@ def test_equal_cycles_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
+def test_a_set_is_written_in_order_whatever_the_process() -> None:
+    cycle = cycle_of(seen(3))
+    names = [f"llm/chat-{number}" for number in range(10, 30)]
+
+    document = encode(replace(cycle, plan=replace(cycle.plan, acting=frozenset(names))), 1, {})
+
+    assert document["plan"]["acting"] == names
+
+
 def test_a_journal_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "day.jsonl"
 

@@ -3,15 +3,17 @@
 import marshal
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory
 from autoscaler.core.policy import MOST_REPLICAS, Forecast, Recommendation, Verdict
 
-_MOST_INT = 2**63
+_MOST_INT: Final = 2**63
 """What the journal's JSON can hold: 64 bits."""
+
+_DEEPEST: Final = 100
+"""How deep a memory may be nested; the journal's JSON can hold more."""
 
 
 def asked(plugin: Callable[[], object]) -> object:
@@ -40,25 +42,20 @@ def recommendation_in(answer: object) -> Recommendation:
     """
     if not isinstance(answer, Recommendation):
         raise PolicyError(f"should return a Recommendation, not {type(answer).__name__}")
-    evidence: object = answer.evidence
-    if not isinstance(evidence, Mapping):
-        raise PolicyError(f"evidence should be numbers by name, not {evidence!r}")
-    for name, number in evidence.items():
-        if not isinstance(name, str) or not _is_finite(number):
-            raise PolicyError(
-                f"evidence should be finite numbers by name, not {name!r}: {number!r}"
-            )
+    _check_evidence(answer.evidence)
     forecast: object = answer.forecast
     if forecast is not None and not isinstance(forecast, Forecast):
         raise PolicyError(f"forecast should be a Forecast, not {forecast!r}")
     raise_only: object = answer.raise_only
     if not isinstance(raise_only, bool):
         raise PolicyError(f"raise_only should be true or false, not {raise_only!r}")
-    return replace(
-        answer,
+    return Recommendation(
         replicas=_count(answer.replicas),
         reason=_text(answer.reason),
+        evidence=answer.evidence,
         memory=memory_copy(answer.memory),
+        forecast=answer.forecast,
+        raise_only=answer.raise_only,
     )
 
 
@@ -82,7 +79,7 @@ def lent(memory: Memory | None) -> Memory | None:
 
 
 def memory_copy(memory: object) -> Memory | None:
-    """Return a copy of a memory that nobody else holds.
+    """Return a copy of a memory that nobody else holds, of plain JSON types.
 
     Raises:
         PolicyError: It holds something that JSON does not.
@@ -91,26 +88,48 @@ def memory_copy(memory: object) -> Memory | None:
         return None
     if not isinstance(memory, Mapping):
         raise PolicyError(f"memory should be JSON values by name, not {memory!r}")
-    copy: Memory = _json(memory)
+    copy: Memory = _json(memory, _DEEPEST)
     return copy
 
 
-def _json(value: object) -> Any:
-    if isinstance(value, float) and math.isfinite(value):  # the most of them, so asked for first
+def _json(value: object, deep: int) -> Any:
+    """Copy a value that may be nested `deep` times."""
+    # What is most frequent is asked for first: the memories of all policies pass in each cycle.
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int) and _is_whole(value):
+        return int(value)
     if isinstance(value, str):
         return _text(value)
-    if value is None or isinstance(value, bool) or _is_whole(value):
-        return value
+    if not deep:
+        raise PolicyError(f"memory should be nested at most {_DEEPEST} deep")
     if isinstance(value, list):
-        return [_json(each) for each in value]
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {_text(name): _json(each) for name, each in value.items()}
-    raise PolicyError(f"memory should hold JSON values only, not {value!r}")
+        return [_json(each, deep - 1) for each in value]
+    if isinstance(value, (dict, Mapping)):
+        return {_name(name, value): _json(each, deep - 1) for name, each in value.items()}
+    raise _no_json(value)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and -_MOST_INT <= value < _MOST_INT
+def _name(name: object, within: object) -> str:
+    if not isinstance(name, str):
+        raise _no_json(within)
+    return _text(name)
+
+
+def _no_json(value: object) -> PolicyError:
+    return PolicyError(f"memory should hold JSON values only, not {value!r}")
+
+
+def _check_evidence(evidence: object) -> None:
+    if not isinstance(evidence, Mapping):
+        raise PolicyError(f"evidence should be numbers by name, not {evidence!r}")
+    for name, number in evidence.items():
+        if not isinstance(name, str) or not _is_finite(number):
+            raise PolicyError(
+                f"evidence should be finite numbers by name, not {name!r}: {number!r}"
+            )
 
 
 def _count(count: object) -> int | None:
@@ -129,8 +148,14 @@ def _text(text: object) -> str:
             text.encode()
     except UnicodeEncodeError as error:
         raise PolicyError(f"text should be Unicode, not {text!r}") from error
-    return text
+    return str(text)
 
 
 def _is_finite(number: object) -> bool:
-    return isinstance(number, int | float) and math.isfinite(number)
+    if isinstance(number, float):
+        return math.isfinite(number)
+    return _is_whole(number)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and -_MOST_INT <= number < _MOST_INT

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import PlainSerializer
 
 from autoscaler.core.observation import Snapshot
 from autoscaler.core.policy import Recommendation
@@ -239,7 +242,7 @@ class Plan:
 
     now: float
     decisions: Mapping[str, Decision] = field(default_factory=dict)
-    acting: frozenset[str] = frozenset()
+    acting: Annotated[frozenset[str], PlainSerializer(sorted)] = frozenset()
     pools: Mapping[str, NodePoolDecision] = field(default_factory=dict)
 
     def actions(self) -> tuple[Action | NodeAction, ...]:

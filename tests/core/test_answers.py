@@ -1,8 +1,10 @@
 """Nonsense from a plug-in is a PolicyError: the journal can hold whatever passes."""
 
 import math
+from enum import IntEnum, StrEnum
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -15,8 +17,20 @@ from autoscaler.core.policy import Recommendation, Verdict
 SURROGATE = "\ud800"
 
 
+class Side(StrEnum):
+    LEFT = "left"
+
+
+class Lane(IntEnum):
+    THIRD = 3
+
+
 def answer(**fields: Any) -> Recommendation:
     return Recommendation(**{"replicas": 3, "reason": "so", **fields})
+
+
+def nested(times: int) -> dict[str, Any]:
+    return {"in": nested(times - 1)} if times else {}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +71,16 @@ def answer(**fields: Any) -> Recommendation:
             answer(memory={"a": {1: 2}}),
             "memory should hold JSON values only, not {1: 2}",
             id="a number as a name",
+        ),
+        pytest.param(
+            answer(memory={"a": nested(200)}),
+            "memory should be nested at most 100 deep",
+            id="boxes in boxes",
+        ),
+        pytest.param(
+            answer(evidence={"a": 2**70}),
+            "evidence should be finite numbers by name, not 'a': 1180591620717411303424",
+            id="evidence of more than 64 bits",
         ),
         pytest.param(Verdict(1, ""), "should return a Recommendation, not Verdict", id="a verdict"),
         pytest.param(
@@ -153,3 +177,20 @@ def test_what_passes_survives_json(memory: object) -> None:
     assert copy is None or orjson.loads(orjson.dumps(copy)) == copy == memory
     assert lent(copy) == copy
     assert copy is None or lent(copy) is not copy
+
+
+@pytest.mark.parametrize(
+    ("kept", "plain"),
+    [
+        pytest.param(np.float64(1.5), 1.5, id="a number of numpy"),
+        pytest.param(Side.LEFT, "left", id="a word of an enumeration"),
+        pytest.param(Lane.THIRD, 3, id="a number of an enumeration"),
+    ],
+)
+def test_a_kind_of_a_plain_value_is_remembered_as_the_plain_value(
+    kept: object, plain: object
+) -> None:
+    found = lent(memory_copy({"kept": kept}))
+
+    assert found == {"kept": plain}
+    assert type(found["kept"]) is type(plain)
