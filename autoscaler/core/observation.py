@@ -88,6 +88,14 @@ class Series:
             np.array([value for _, value in pairs], dtype=np.float64),
         )
 
+    @classmethod
+    def sound(cls, times: FloatArray, values: FloatArray) -> "Series":
+        """Build a series of arrays that are read-only and fit already: nothing is checked."""
+        series = object.__new__(cls)
+        object.__setattr__(series, "times", times)
+        object.__setattr__(series, "values", values)
+        return series
+
     def __len__(self) -> int:
         return len(self.times)
 
@@ -118,8 +126,11 @@ class Series:
 
     def since(self, time: float) -> "Series":
         """Return the samples that are newer than `time`."""
-        first = int(np.searchsorted(self.times, time, side="right"))
-        return Series(self.times[first:], self.values[first:])
+        return self.tail(int(self.times.searchsorted(time, side="right")))
+
+    def tail(self, first: int) -> "Series":
+        """Return the samples from the index `first` on."""
+        return Series.sound(self.times[first:], self.values[first:]) if first else self
 
 
 class GapReason(StrEnum):

@@ -90,6 +90,8 @@ def plan_cycle(
 
 def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetState:
     """Remember the changes that were really made: rate limits and flap budget count them."""
+    if not cycle.outcomes:
+        return state
     behaviors = {workload.key: workload.spec.behavior for workload in fleet.workloads}
     pasts = dict(state.pasts)
     for outcome in cycle.outcomes:
@@ -136,7 +138,9 @@ def decide(
     view = View(workload, observation, *read_signals(spec.signals, observation), lead)
     proposals = ask_all(view, past)
     verdict, failure = _combined(combine, proposals, current)
-    past = replace(past, blind_since=_blind_since(past, view, proposals))
+    blind_since = _blind_since(past, view, proposals)
+    if blind_since != past.blind_since:
+        past = replace(past, blind_since=blind_since)
     failures = [f"{one.policy} {one.why}" for one in proposals if one.failed] + failure
     wanted, reason, text = _wanted(view, past, verdict, proposals, failures)
     past, unproven = _proven(past, now, spec.behavior)

@@ -1,7 +1,7 @@
 """Each policy is asked for its number, if it can see enough; one that fails stops nobody else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from autoscaler.core.answers import asked, lent, recommendation_in
@@ -59,15 +59,18 @@ def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
         return Proposal(policy.label, live=False, recommendation=None, why=why)
     uses = sorted(policy.uses)
     seen = view.observation
-    observation = replace(
-        seen,
+    observation = Observation(
+        now=seen.now,
+        replicas=seen.replicas,
         # A plug-in gets nothing in its hands that is ours to keep.
         signals={name: view.shown[name] for name in uses if name in view.shown},
         missing=MappingProxyType(seen.missing),
+        pods=seen.pods,
         pod_samples=MappingProxyType(seen.pod_samples),
         memory=lent(memory),
         lead_seconds=view.lead_seconds,
         terms=view.workload.terms,
+        interventions=seen.interventions,
     )
     try:
         answer = recommendation_in(asked(lambda: policy.recommend(observation)))

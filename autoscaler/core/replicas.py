@@ -36,6 +36,9 @@ def notice(
         past = note_change(past, now, past.desired, replicas.desired, behavior)
     asleep = False if past.asleep is None and replicas.desired > 0 else past.asleep
     starting = _starting(past, replicas, now)
+    known = past.desired, past.asleep, past.starting, past.restored
+    if known == (replicas.desired, asleep, starting, False):
+        return past
     return replace(past, desired=replicas.desired, asleep=asleep, starting=starting, restored=False)
 
 

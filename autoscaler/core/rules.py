@@ -222,8 +222,12 @@ def limited(stabilized: int, case: Case) -> tuple[int, Reason, str]:
 
 
 def _recent(marks: tuple[Mark, ...], now: float, seconds: float) -> list[int]:
-    surely = now - seconds + 1e-3  # far from the edge there is nothing to round
-    return [mark.count for mark in marks if mark.time > surely or age(now, mark.time) < seconds]
+    edge, near = now - seconds, 1e-3  # far from the edge there is nothing to round
+    return [
+        mark.count
+        for mark in marks
+        if mark.time > edge + near or (mark.time > edge - near and age(now, mark.time) < seconds)
+    ]
 
 
 def _text_of_window(which: str, seconds: float, count: int) -> str:

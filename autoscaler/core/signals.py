@@ -32,14 +32,15 @@ def read_signals(
     """
     now = observation.now
     series = {name: _seen(name, observation) for name in specs}
+    finite = {name: one.finite() for name, one in series.items()}
     readings = {
-        name: _by_age(name, spec, series[name], observation.missing.get(name), now)
+        name: _by_age(name, spec, series[name], finite[name], observation.missing.get(name), now)
         for name, spec in specs.items()
     }
     readings = _doubt_zeros(specs, readings, observation.replicas.ready)
     shown: dict[str, Series] = {}
     for name, spec in specs.items():
-        if _is_idle(name, specs, readings, series):
+        if _is_idle(name, specs, readings, series, finite):
             when = series[name].latest_time if len(series[name]) else now
             readings[name] = replace(
                 readings[name],
@@ -53,7 +54,7 @@ def read_signals(
             shown[name] = Series.of([(when, 0.0)])
         else:
             readings[name], shown_series = _as_file_says(
-                spec, readings[name], series[name], observation.missing.get(name), now
+                spec, readings[name], series[name], finite[name], observation.missing.get(name), now
             )
             if shown_series is not None:
                 shown[name] = shown_series
@@ -76,9 +77,10 @@ def _mean_of(samples: Iterable[PodSample]) -> Series:
     return Series.of([(newest, sum(sample.value for sample in found) / len(found))])
 
 
-def _by_age(name: str, spec: SignalSpec, series: Series, gap: Gap | None, now: float) -> Reading:
+def _by_age(
+    name: str, spec: SignalSpec, series: Series, finite: Series, gap: Gap | None, now: float
+) -> Reading:
     """Judge by the age of the newest finite sample alone."""
-    finite = series.finite()
     if not len(finite):
         return Reading(name, SignalState.MISSING, None, None, why=_why_none(series, gap))
     old = age(now, finite.latest_time)
@@ -143,6 +145,7 @@ def _is_idle(
     specs: Mapping[str, SignalSpec],
     readings: Mapping[str, Reading],
     series: Mapping[str, Series],
+    finite: Mapping[str, Series],
 ) -> bool:
     """Whether a latency is NaN because there was nobody to measure.
 
@@ -159,7 +162,7 @@ def _is_idle(
         if spec.role is Role.QUEUE:
             if not fresh or reading.value != 0.0:
                 return False
-            quiet = quiet or bool((series[other].finite().values == 0.0).all())
+            quiet = quiet or bool((finite[other].values == 0.0).all())
         elif spec.role in (Role.THROUGHPUT, Role.ARRIVALS):
             if fresh and reading.value != 0.0:
                 return False
@@ -168,14 +171,19 @@ def _is_idle(
 
 
 def _as_file_says(
-    spec: SignalSpec, reading: Reading, series: Series, gap: Gap | None, now: float
+    spec: SignalSpec,
+    reading: Reading,
+    series: Series,
+    finite: Series,
+    gap: Gap | None,
+    now: float,
 ) -> tuple[Reading, Series | None]:
     """Treat an unusable signal as `onMissing` says; say what policies may be shown."""
     if reading.usable:
-        return reading, series.finite()
+        return reading, finite
     if spec.on_missing is OnMissing.LAST and reading.value is not None:
         text = f"{reading.why}; the last value counts"
-        return replace(reading, usable=True, may_lower=False, why=text), series.finite()
+        return replace(reading, usable=True, may_lower=False, why=text), finite
     answered = gap is None or gap.reason in (GapReason.EMPTY, GapReason.NAN)
     if (
         spec.on_missing is OnMissing.ZERO

@@ -3,9 +3,10 @@
 import math
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from autoscaler.core.observation import Observation
+from autoscaler.core.observation import Observation, Series
 from autoscaler.core.policy import Policy, Recommendation, up
 from autoscaler.core.spec import Number, Seconds, Slo
 from policies.reactive.plateau import ALIKE, Plateau, Sizes
@@ -131,12 +132,11 @@ class LatencyGuard(Policy):
             # the middle of an overload would look like the normal latency.
             idle = self.idle_seconds or min(lowest, goal / 2.0)
             sizes = sizes.judge(idle, now, self.settle_seconds, self.remember_seconds)
-            worsening = slope(series) * self.settle_seconds > WORSENS * latency
             plateau = self._plateau(sizes, observation, limit)
             unproved = settling or sizes.undecided(self.settle_seconds)
             saw += f", {goal:.3g} s allowed ({self.headroom:.0%} of {limit:g} s)"
             evidence |= {"allowed": goal, "idle": idle if plateau is None else plateau.idle}
-            if latency > goal and unproved and not worsening:
+            if latency > goal and unproved and not self._worsens(series):
                 count = replicas.desired
                 saw += f": waiting for {replicas.ready} ready replicas to show"
             elif latency > goal and not self._believed(sizes, observation, goal, limit):
@@ -174,6 +174,9 @@ class LatencyGuard(Policy):
                 "sizes": sizes.as_memory(),
             },
         )
+
+    def _worsens(self, series: Series) -> bool:
+        return slope(series) * self.settle_seconds > WORSENS * series.latest
 
     def _plateau(self, sizes: Sizes, observation: Observation, limit: float) -> Plateau | None:
         """The plateau, unless the latency has left it or runs away."""
@@ -229,8 +232,7 @@ class LatencyGuard(Policy):
     def _lowest(self, observation: Observation) -> tuple[float, float]:
         """The lowest latency of the last day, and when it was seen."""
         memory, values = observation.memory or {}, observation.signal(self.signal).values
-        positive = values[values > 0]
-        lowest = float(positive.min()) if len(positive) else math.inf
+        lowest = float(np.minimum.reduce(values, where=values > 0, initial=math.inf))
         kept = float(memory.get("lowest", math.inf))
         seen = float(memory.get("lowestSeen", -math.inf))
         if kept < lowest and observation.now < seen + IDLE_KEPT_SECONDS:
