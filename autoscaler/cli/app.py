@@ -20,7 +20,9 @@ from autoscaler.cli import (
     policies,
     queries,
     replay,
+    run,
     schema,
+    signals,
     verify,
     version,
 )
@@ -62,7 +64,9 @@ app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("policies")(policies.policies)
 app.command("schema")(schema.schema)
+app.command("signals")(signals.signals)
 app.command("queries")(queries.queries)
+app.command("run")(run.run)
 app.command("replay")(replay.replay)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)

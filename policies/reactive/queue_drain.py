@@ -161,7 +161,7 @@ class QueueDrain(Policy):
             return DrainRate(self.requests_per_second_per_replica, "given")
         now, ready = observation.now, observation.replicas.ready
         rate = DrainRate.recall(observation.memory or {}, now)
-        done = observation.signals.get(self.throughput or "")
+        done = observation.signals.get(self.throughput) if self.throughput else None
         if done is not None and standing:
             rate = rate.completed(done.latest, ready, now)
         return rate.drained(-growth, ready, now)
@@ -174,7 +174,7 @@ class QueueDrain(Policy):
         return covers(queue, self._judged_seconds) and mean(queue) <= quiet
 
     def _load(self, observation: Observation) -> float | None:
-        done = observation.signals.get(self.throughput or "")
+        done = observation.signals.get(self.throughput) if self.throughput else None
         return None if done is None else largest(done)
 
     def _wanted(self, short: float, ready: int, *, standing: bool, sure: bool) -> int:

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoscaler.adapters.prometheus.plan import PlanLimits, plan_queries
 from autoscaler.config import load_fleet, read_fleet
 from autoscaler.core.spec import Actuation, Role
 from simulations.measurements import measurements_of
 from simulations.profiles import profile_of
+from tests.adapters.prometheus.promtool import complaints_of, needs_promtool
 from tests.policies.preset_files import PRESETS, ROOT, workload_of
 
 by_name = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
@@ -16,7 +18,8 @@ by_name = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.s
 
 def test_there_is_one_for_every_engine_and_every_policy() -> None:
     assert {preset.stem for preset in PRESETS} == {
-        "burst", "hpa", "kpa", "nim", "node-pool", "regression", "schedule", "seasonal", "sglang",
+        "burst", "dcgm", "hpa", "inference-gateway", "kafka", "kpa", "kserve", "nim", "node-pool",
+        "rabbitmq", "ray-serve", "regression", "schedule", "seasonal", "sglang", "sqs",
         "target-tracking", "tgi", "triton-trtllm", "vllm-queue-latency", "watermark",
     }  # fmt: skip
 
@@ -75,6 +78,24 @@ def test_queries_keep_the_labels_that_tell_workloads_apart(preset: Path) -> None
         assert "by ($labels" in signal.query, name
         assert ("_bucket{" in signal.query) == (signal.role is Role.LATENCY), name
         assert ("rate(" in signal.query) == ("[$window]" in signal.query), name
+
+
+@by_name
+def test_all_its_queries_can_be_shared_by_many_workloads(preset: Path) -> None:
+    assert [
+        query.apart for query in plan_queries(load_fleet([preset])).queries if query.apart
+    ] == []
+
+
+@needs_promtool
+def test_prometheus_accepts_every_query(tmp_path: Path) -> None:
+    """Raw and recorded."""
+    fleet = load_fleet(PRESETS)
+    plans = [plan_queries(fleet, limits=PlanLimits(recorded=one)) for one in (False, True)]
+    queries = {query.promql for plan in plans for query in plan.queries}
+    selectors = {one for plan in plans for found in plan.selectors.values() for one in found}
+
+    assert complaints_of(tmp_path, sorted(queries | selectors)) == ""
 
 
 @by_name

@@ -1,7 +1,7 @@
 """The query plan: one query for all who ask the same, and nobody gets another's answer."""
 
 import time
-from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,7 +57,7 @@ def test_equal_matchers_of_two_workloads_are_served_both() -> None:
     [
         pytest.param(asking("b", QUEUE, model="b", source="far"), id="source"),
         pytest.param(asking("b", QUEUE.replace("sum", "max"), model="b"), id="template"),
-        pytest.param(asking("b", QUEUE, modul="b"), id="label names"),
+        pytest.param(asking("b", QUEUE, variant="b"), id="label names"),
         pytest.param(asking("b", QUEUE, model="b", ns="x"), id="one label more"),
         pytest.param(
             asking_all("b", {"s0": {"query": QUEUE, "windowSeconds": 60}}, match={"model": "b"}),
@@ -203,8 +203,9 @@ def test_recorded_histograms_are_read_whole_and_their_age_is_that_of_the_raw_one
 
 @pytest.mark.parametrize("limit", ["scrape_seconds", "longest_bytes", "most_groups"])
 def test_limits_are_positive(limit: str) -> None:
+    values: dict[str, Any] = {limit: 0}
     with pytest.raises(ValueError, match="should be positive"):
-        replace(PlanLimits(), **{limit: 0})
+        PlanLimits(**values)
 
 
 def test_a_template_that_is_no_promql_names_its_workload() -> None:
