@@ -23,10 +23,43 @@ from autoscaler.core.ports import Actuator, Journal, Observer
 from autoscaler.core.workload import FleetSpec
 from autoscaler.settings import Settings
 from autoscaler.state import StateStore, adopt, dump_state, restore
+from autoscaler.telemetry.access import ServerSettings
+from autoscaler.telemetry.http import TelemetryServer
 from autoscaler.telemetry.latest import Latest
 from autoscaler.telemetry.report import CycleReport, Mode, SourceReport
 
 _CYCLE_JOB: Final = "cycle"
+
+
+def wall() -> float:
+    """Return the time, Unix seconds."""
+    return time.time()  # noqa: TID251  # the one place
+
+
+def serve(service: "Service", settings: Settings, stopping: threading.Event) -> None:
+    """Run cycles and answer requests until `stopping` is set; then end in order.
+
+    Raises:
+        ConfigError: The address is taken, or a certificate or token cannot be read.
+    """
+    server = TelemetryServer(
+        service.latest,
+        ServerSettings(
+            host=settings.listen_address,
+            port=settings.listen_port,
+            cert_file=settings.tls_cert_file,
+            key_file=settings.tls_key_file,
+            token_file=settings.token_file,
+        ),
+    )
+    server.start()
+    structlog.get_logger("service").info("serving", url=server.url)
+    try:
+        service.start()
+        stopping.wait()
+    finally:
+        service.stop()
+        server.stop()
 
 
 class Leadership(Protocol):
@@ -104,7 +137,7 @@ class Service:
         parts: Parts,
         *,
         narrate: Callable[[CycleReport], None] = lambda report: None,
-        clock: Callable[[], float] = time.time,  # noqa: TID251  # the one place
+        clock: Callable[[], float] = wall,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compose a process; nothing runs before `start` or `tick`.
@@ -166,6 +199,18 @@ class Service:
                 self._save(self._clock())
         self._parts.leadership.stop()
         self._parts.close()
+
+    def once(self, wait_seconds: float) -> CycleReport:
+        """Run a single cycle, as the leader if that can be had.
+
+        Args:
+            wait_seconds: How long to wait for the lease.
+        """
+        self._parts.leadership.start()
+        end = self._monotonic() + wait_seconds
+        while not self._parts.leadership.is_leader() and self._monotonic() < end:
+            time.sleep(0.05)
+        return self.tick()
 
     def _run(self) -> None:
         """Run one cycle on time; whatever goes wrong, the next one comes."""

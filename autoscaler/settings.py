@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     retry_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     """Seconds between attempts to take or renew the lease."""
 
+    lease_request_seconds: Annotated[float, Field(ge=0.1, le=60)] = 3.0
+    """Longest wait for one request about the lease."""
+
     identity: str = ""
     """Name in the lease; absent: host name and process."""
 
@@ -177,10 +180,11 @@ class Settings(BaseSettings):
                 f"renewSeconds should be less than leaseSeconds, "
                 f"not {self.renew_seconds:g} >= {self.lease_seconds:g}"
             )
-        if self.retry_seconds >= self.renew_seconds:
+        if self.retry_seconds + self.lease_request_seconds >= self.renew_seconds:
             raise ValueError(
-                f"retrySeconds should be less than renewSeconds, "
-                f"not {self.retry_seconds:g} >= {self.renew_seconds:g}"
+                f"retrySeconds and leaseRequestSeconds should fit into renewSeconds, not "
+                f"{self.retry_seconds:g} + {self.lease_request_seconds:g} >= "
+                f"{self.renew_seconds:g}"
             )
         if self.looking_seconds + self.acting_seconds > self.interval_seconds:
             raise ValueError(

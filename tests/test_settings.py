@@ -106,7 +106,7 @@ def test_a_process_has_a_name_of_its_own() -> None:
             id="two of one name",
         ),
         pytest.param("renewSeconds: 15", "renewSeconds should be less than", id="renews too late"),
-        pytest.param("retrySeconds: 10", "retrySeconds should be less than", id="retries too late"),
+        pytest.param("retrySeconds: 7", "should fit into renewSeconds", id="retries too late"),
         pytest.param("observeSeconds: 14", "should fit into intervalSeconds", id="no time to act"),
         pytest.param("state: file", "stateFile should be given", id="no file"),
         pytest.param("tlsKeyFile: a", "should be given together", id="half a certificate"),

@@ -184,7 +184,11 @@ def test_who_is_late_delays_nobody_and_is_not_asked_again_before_he_is_back(
 def test_the_kill_switch_pauses_everything() -> None:
     pause = Intervention(InterventionKind.PAUSED, "everything is paused")
     switch: list[Callable[[], Intervention | None]] = [lambda: pause]
-    watching = observer(paused=lambda: next(reversed(switch))())
+
+    def read() -> Intervention | None:
+        return switch[-1]()
+
+    watching = observer(paused=read)
 
     snapshot = watching.observe(FLEET, NOON)
     assert [seen.interventions for seen in snapshot.observations.values()] == [(pause,), (pause,)]

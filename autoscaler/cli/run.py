@@ -1,0 +1,164 @@
+"""autoscaler run."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoscaler.cli.words import bold, columns, emit, emit_json, say
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from autoscaler.service import Service
+    from autoscaler.settings import Settings
+    from autoscaler.telemetry.report import CycleReport
+
+
+def run(  # noqa: PLR0917  # typer turns each into an option
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy files, folders.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Settings, one YAML mapping; see autoscaler/SETTINGS.md.")
+    ] = None,
+    shadow: Annotated[
+        bool | None, typer.Option("--shadow", help="Decide and record, change nothing.")
+    ] = None,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="Run one cycle, print what was decided, and end: 0 when everything was seen and "
+            "done, 1 else.",
+        ),
+    ] = False,
+    prometheus: Annotated[
+        str | None, typer.Option(help="Address of the source called default.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubeconfig; if absent, the pod's account or the usual one.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Our own namespace: of the lease and the saved state.")
+    ] = None,
+    interval: Annotated[float | None, typer.Option(help="Seconds between control cycles.")] = None,
+    listen_address: Annotated[
+        str | None, typer.Option(help="Address of /metrics, the probes and /v1.")
+    ] = None,
+    listen_port: Annotated[int | None, typer.Option(help="Their port; 0 takes a free one.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="Folder for the journal of cycles.")] = None,
+    leader_election: Annotated[
+        bool | None,
+        typer.Option("--leader-election/--no-leader-election", help="Act only with the lease."),
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any setting; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --once: print JSON.")] = False,
+) -> None:
+    """Run the controller: read signals, decide, scale.
+
+    Policy files say what becomes of a decision: actuation none, scale or hpa. Settings come from
+    flags, the environment (AUTOSCALER_...), a file, in this order.
+    """
+    from autoscaler.compose import live_service
+    from autoscaler.config.reload import PolicyFiles
+    from autoscaler.settings import read_settings
+    from autoscaler.telemetry.logs import set_up_logs
+
+    flags: dict[str, Any] = {
+        **_given(setting or []),
+        "shadow": shadow,
+        "prometheus": prometheus,
+        "kubeconfig": kubeconfig,
+        "context": context,
+        "namespace": namespace,
+        "interval_seconds": interval,
+        "listen_address": listen_address,
+        "listen_port": listen_port,
+        "journal": journal,
+        "leader_election": leader_election,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = read_settings(config, given)
+    set_up_logs(settings.log_format, settings.log_level)
+    watched = PolicyFiles(files)
+    for warning in watched.loaded.warnings:
+        say(f"warning: {warning}")
+    service = live_service(settings, watched, follow=not once)
+    if once:
+        _once(service, settings, as_json=as_json)
+    else:
+        _until_stopped(service, settings)
+
+
+def _until_stopped(service: "Service", settings: "Settings") -> None:
+    """Serve and scale until SIGTERM or Ctrl-C; then end in order, with 0."""
+    from autoscaler.service import serve
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    serve(service, settings, stopping)
+
+
+def _given(pairs: list[str]) -> dict[str, str]:
+    """Read --set NAME=VALUE."""
+    from autoscaler.core.errors import ConfigError
+    from autoscaler.settings import Settings, snake
+
+    flags = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or snake(name) not in Settings.model_fields:
+            raise ConfigError(
+                f"--set: should be NAME=VALUE with the name of a setting, not {pair!r}"
+            )
+        flags[snake(name)] = value
+    return flags
+
+
+def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:
+    """Run one cycle, print it, and end with 1 where something was not seen or not done."""
+    try:
+        report = service.once(wait_seconds=settings.lease_seconds + settings.retry_seconds)
+    finally:
+        service.stop()
+    rows = [_row(report, key) for key in report.cycle.plan.decisions]
+    if as_json:
+        emit_json({"leader": report.leader, "mode": report.mode, "workloads": rows})
+    else:
+        names = ("workload", "current", "replicas", "reason", "done")
+        head, *lines = columns([names, *([row[name] for name in names] for row in rows)])
+        texts = [f"{row['workload']}: {row['text']}" for row in rows]
+        emit("\n".join([bold(head), *lines, "", *texts]))
+    if not all(row["good"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _row(report: "CycleReport", key: str) -> dict[str, Any]:
+    from autoscaler.telemetry.sight import why_blind
+
+    cycle = report.cycle
+    decision = cycle.plan.decisions[key]
+    outcome = next((one for one in cycle.outcomes if one.action.key == key), None)
+    failed = outcome is not None and not outcome.done
+    done = "" if outcome is None else "yes" if outcome.done else f"no: {outcome.detail}"
+    return {
+        "workload": key,
+        "current": _count(decision.current),
+        "replicas": _count(decision.replicas),
+        "reason": str(decision.reason),
+        "text": decision.text,
+        "done": done or ("nothing to do" if not decision.changes else "only watching"),
+        "good": not failed and not why_blind(cycle, decision),
+    }
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else str(value)

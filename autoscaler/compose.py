@@ -1,0 +1,207 @@
+"""A live controller, composed of its ends: what each setting becomes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import structlog
+
+from autoscaler.adapters.kubernetes.annotations import KillSwitch
+from autoscaler.adapters.kubernetes.connection import Connection
+from autoscaler.adapters.kubernetes.drain import Drain, pod_loads
+from autoscaler.adapters.kubernetes.election import Durations, Election
+from autoscaler.adapters.kubernetes.kept_state import ClusterStore
+from autoscaler.adapters.kubernetes.kinds import Kinds
+from autoscaler.adapters.kubernetes.lease import ClusterLease
+from autoscaler.adapters.kubernetes.neighbours import Neighbours
+from autoscaler.adapters.kubernetes.scale import Scaler
+from autoscaler.adapters.kubernetes.scalers import ScalerReader
+from autoscaler.adapters.kubernetes.targets import DEFAULT_READ, TargetReader
+from autoscaler.adapters.kubernetes.watches import Watches
+from autoscaler.adapters.kubernetes.writers import Respect
+from autoscaler.adapters.live import FencedActuator, LiveObserver
+from autoscaler.adapters.node_pools.pools import PoolReader, PoolScaler
+from autoscaler.adapters.prometheus.plan import PlanLimits, plan_queries
+from autoscaler.adapters.prometheus.reader import SignalReader
+from autoscaler.adapters.prometheus.source import PrometheusSource
+from autoscaler.config.reload import PolicyFiles
+from autoscaler.core.decision import Action, NodeAction, Outcome
+from autoscaler.core.workload import FleetSpec
+from autoscaler.service import Alone, Leadership, Parts, Service, wall
+from autoscaler.settings import Settings
+from autoscaler.state import FileStore, StateStore
+
+
+def compose(
+    settings: Settings, fleet: FleetSpec, *, clock: Callable[[], float], follow: bool = True
+) -> Parts:
+    """Make the ends of a live controller; nothing is asked or changed yet.
+
+    Args:
+        settings: Of the process.
+        fleet: The policy files in force at the start.
+        clock: Unix seconds, for what people read.
+        follow: Whether collections are watched; else each look lists them, for a process that
+            looks once.
+
+    Raises:
+        ConfigError: There is no way to Kubernetes; the message says why.
+    """
+    log: Any = structlog.get_logger("cluster")
+    connection = Connection.open(settings.kubeconfig, settings.context)
+    leadership = _leadership(settings, connection, clock, log)
+    sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
+    signals = signal_reader(settings, sources)
+    kinds, watches = Kinds(connection), Watches(connection, follow=follow)
+    observer = LiveObserver(
+        signals=signals,
+        targets=_targets(settings, connection, kinds, watches, fleet, log),
+        pools=PoolReader(connection, kinds, deadline_seconds=settings.looking_seconds),
+        seconds=settings.looking_seconds,
+        paused=KillSwitch(
+            connection, settings.namespace, say=log.warning, flag=settings.kill_switch
+        ).read,
+    )
+    scaling = _Scaling(settings, connection, kinds, observer, leadership.is_leader)
+    scaling.use(fleet)
+
+    def close() -> None:
+        observer.close()
+        signals.close()
+        watches.close()
+        for source in sources.values():
+            source.close()
+        connection.close()
+
+    return Parts(
+        observer=observer,
+        actuator=None
+        if settings.shadow
+        else FencedActuator(scaling, leads=leadership.is_leader, seconds=settings.acting_seconds),
+        leadership=leadership,
+        replan=scaling.use,
+        sources=signals.reports,
+        store=_store(settings, connection),
+        close=close,
+    )
+
+
+def live_service(settings: Settings, files: PolicyFiles, *, follow: bool = True) -> Service:
+    """Return a process that is ready to start.
+
+    Args:
+        settings: Of the process.
+        files: The policy files.
+        follow: As `compose`.
+
+    Raises:
+        ConfigError: There is no way to Kubernetes; the message says why.
+    """
+    parts = compose(settings, files.loaded.fleet, clock=wall, follow=follow)
+    return Service(settings, files, parts)
+
+
+def signal_reader(settings: Settings, sources: Mapping[str, PrometheusSource]) -> SignalReader:
+    """Return what reads signals, under the limits of the settings."""
+    limits = PlanLimits(
+        scrape_seconds=settings.scrape_interval_seconds, recorded=settings.recorded_signals
+    )
+    return SignalReader(
+        sources,
+        lambda fleet: plan_queries(fleet, limits=limits),
+        deadline_seconds=0.95 * settings.looking_seconds,
+        jitter_seconds=min(0.25, 0.05 * settings.looking_seconds),
+    )
+
+
+class _Scaling:
+    """Makes one change: of a workload's replicas, or of a pool's nodes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        kinds: Kinds,
+        observer: LiveObserver,
+        leads: Callable[[], bool],
+    ) -> None:
+        self._observer = observer
+        self._fleet = FleetSpec((), {})
+        self._replicas = Scaler(
+            connection,
+            kinds,
+            drain=Drain(connection, deadline_seconds=settings.acting_seconds / 2),
+            loads=self._loads,
+            may_write=leads,
+            deadline_seconds=settings.acting_seconds,
+        )
+        self._nodes = PoolScaler(
+            connection, kinds, may_write=leads, deadline_seconds=settings.acting_seconds
+        )
+
+    def use(self, fleet: FleetSpec) -> None:
+        self._fleet = fleet
+        self._replicas.use(fleet)
+        self._nodes.use(fleet)
+
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
+        if isinstance(action, Action):
+            return self._replicas.act(action, now)
+        return self._nodes.act(action, now)
+
+    def _loads(self, key: str) -> Mapping[str, float]:
+        seen = self._observer.latest.observations.get(key) if self._observer.latest else None
+        workload = next((one for one in self._fleet.workloads if one.key == key), None)
+        return pod_loads(workload, seen) if workload is not None and seen is not None else {}
+
+
+def _targets(
+    settings: Settings,
+    connection: Connection,
+    kinds: Kinds,
+    watches: Watches,
+    fleet: FleetSpec,
+    log: Any,
+) -> TargetReader:
+    namespaces = {workload.metadata.namespace for workload in fleet.workloads}
+    everywhere = len(namespaces) > DEFAULT_READ.namespaces
+    scalers = ScalerReader(connection, None if everywhere else namespaces, say=log.warning)
+    neighbours = Neighbours(
+        scalers, respect=Respect(edit_seconds=settings.human_edit_seconds), say=log.warning
+    )
+    return TargetReader(connection, kinds, watches, say=neighbours)
+
+
+def _leadership(
+    settings: Settings, connection: Connection, clock: Callable[[], float], log: Any
+) -> Leadership:
+    if settings.shadow or not settings.leader_election:
+        return Alone()
+    durations = Durations(
+        lease_seconds=settings.lease_seconds,
+        renew_seconds=settings.renew_seconds,
+        retry_seconds=settings.retry_seconds,
+        request_seconds=settings.lease_request_seconds,
+    )
+    lease = ClusterLease(
+        connection,
+        settings.namespace,
+        settings.lease_name,
+        deadline_seconds=settings.lease_request_seconds,
+    )
+    return Election(
+        lease,
+        settings.name,
+        now=clock,
+        chance=np.random.default_rng().random,
+        durations=durations,
+        say=log.info,
+    )
+
+
+def _store(settings: Settings, connection: Connection) -> StateStore | None:
+    if settings.state == "none" or settings.shadow:
+        return None
+    if settings.state == "file" and settings.state_file is not None:
+        return FileStore(settings.state_file)
+    return ClusterStore(connection, settings.namespace, settings.state_name)
