@@ -132,12 +132,11 @@ def _short(query: str) -> str:
 
 
 def _summary(plan: "QueryPlan") -> str:
-    ages = sum(map(len, plan.selectors.values()))
     costly = sum(one.costly for one in plan.queries)
     alone = [one for one in plan.queries if one.apart]
     text = (
         f"{_count(len(plan.queries), 'query', 'queries')} for {_count(plan.signals, 'signal')}, "
-        f"{costly} of them over histograms; {ages} more ask how old the samples are"
+        f"{costly} of them over histograms; each also asks how old its samples are"
     )
     if alone:
         served = next(iter(alone[0].serves.values()))[0]

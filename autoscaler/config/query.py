@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 PLACEHOLDERS: Final = ("$match", "$labels", "$window")
@@ -45,8 +46,9 @@ class Piece:
     closed: bool = True
 
 
-def query_faults(query: str, step_seconds: float | None = None) -> Iterator[str]:
-    """Yield what is wrong with a template, each in one sentence.
+@lru_cache(maxsize=4096)  # thousands of files share a handful of templates
+def query_faults(query: str, step_seconds: float | None = None) -> tuple[str, ...]:
+    """Return what is wrong with a template, each in one sentence.
 
     Args:
         query: The template.
@@ -55,11 +57,11 @@ def query_faults(query: str, step_seconds: float | None = None) -> Iterator[str]
     faults = [*_unknown_placeholders(query)]
     unbalanced = _unbalanced(query)
     faults += [unbalanced] if unbalanced else [*_misplaced(query)]
-    yield from faults
     if not faults:
         from autoscaler.config.promql import promql_faults
 
-        yield from promql_faults(query, step_seconds)
+        faults += promql_faults(query, step_seconds)
+    return tuple(faults)
 
 
 def placeholders_in(query: str) -> frozenset[str]:

@@ -39,7 +39,7 @@ def test_the_plan_is_a_table(run: Run) -> None:
     assert "histogram" in rows[1]
     assert ran.err == (
         "2 queries for 4 signals, 1 of them over histograms; "
-        "2 more ask how old the samples are\n"
+        "each also asks how old its samples are\n"
     )  # fmt: skip
 
 

@@ -11,6 +11,9 @@ from autoscaler.adapters.prometheus.recording_rules import reading
 from autoscaler.adapters.prometheus.template import fill, literal, matchers, quoted
 from autoscaler.core.workload import FleetSpec
 
+_AROUND: Final = 128
+"""Bytes around each part of the text that is sent: a value, or the age of one selector."""
+
 Members = Sequence[tuple[tuple[str, ...], tuple[Served, ...]]]
 
 
@@ -21,8 +24,9 @@ class PlanLimits:
     Attributes:
         scrape_seconds: How often Prometheus scrapes the engines; `$window` is at least four times
             that. Too small a number makes rates empty, too large a one makes them late.
-        longest_bytes: Longest text of a query. Prometheus takes megabytes, proxies in front of it
-            often do not. A query of a single workload is never cut.
+        longest_bytes: Longest text of a query, the question for the age of its samples included.
+            Prometheus takes megabytes, proxies in front of it often do not. A query of a single
+            workload is never cut.
         most_groups: Most workloads in one query over histograms. Such a query costs Prometheus as
             much as one for each of them, so a large one is near the time-out: 300 workloads of
             four pods take about a second.
@@ -107,7 +111,7 @@ class QueryPlan:
 
     @cached_property
     def selectors(self) -> Mapping[str, tuple[str, ...]]:
-        """The distinct selectors of each source: one question for the age each."""
+        """The distinct selectors of each source, whose samples' age is asked."""
         found: dict[str, dict[str, None]] = {}
         for query in self.queries:
             found.setdefault(query.source, {}).update(dict.fromkeys(query.selectors))
@@ -230,8 +234,11 @@ def _within(members: Members, most: int) -> Iterator[Members]:
 def _short_enough(members: Members, template: str, group: Group, longest: int) -> Iterator[Members]:
     """Yield parts whose query is at most so many bytes long; at least one member in each."""
     bare = matchers(dict.fromkeys(group.labels, ("", "")))
-    fixed = len(fill(template, bare, group.labels, group.range_seconds).encode())
-    times = template.count("$match")
+    parts = [template, *group.shape.selectors]
+    texts = [fill(part, bare, group.labels, group.range_seconds) for part in parts]
+    fixed = sum(len(text.encode()) for text in texts)
+    fixed += len(parts) * (_AROUND + sum(map(len, group.labels)))
+    times = sum(part.count("$match") for part in parts)
     size, start = fixed, 0
     used: list[set[str]] = [set() for _ in group.labels]
     for at, (values, _) in enumerate(members):
