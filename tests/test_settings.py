@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autoscaler.core.errors import ConfigError
-from autoscaler.settings import PREFIX, Settings, read_settings, snake
+from autoscaler.settings import PREFIX, Settings, document, gather, read_settings, snake
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +154,7 @@ def test_the_pods_namespace_is_ours_unless_said_otherwise(
 ) -> None:
     pod = tmp_path / "namespace"
     pod.write_text("scalers\n")
-    monkeypatch.setattr("autoscaler.settings._POD_NAMESPACE", pod)
+    monkeypatch.setattr("autoscaler.settings.reading._POD_NAMESPACE", pod)
 
     assert read_settings().namespace == "scalers"
     assert read_settings(flags={"namespace": "other"}).namespace == "other"
@@ -167,3 +167,25 @@ def test_every_setting_says_what_it_is() -> None:
 
 def test_a_setting_is_known_by_both_its_names() -> None:
     assert snake("intervalSeconds") == snake("interval_seconds") == "interval_seconds"
+
+
+def test_the_page_of_settings_is_as_the_code_has_them() -> None:
+    page = Path(__file__).parents[1] / "autoscaler" / "SETTINGS.md"
+
+    assert page.read_text() == document() + "\n", "autoscaler settings --markdown > that file"
+
+
+def test_settings_are_shown_without_passwords_and_with_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = a_file(tmp_path, "sources: [{name: eu, url: 'http://me:secret@eu'}]\nshadow: true")
+    monkeypatch.setenv("AUTOSCALER_PROMETHEUS", "http://me:secret@default:9090")
+
+    settings, places = gather(file)
+    shown = settings.shown()
+
+    assert "secret" not in str(shown)
+    assert (shown["shadow"], shown["prometheus"]) == ("yes", "http://default:9090")
+    assert shown["sources"] == "eu http://eu"
+    assert places["shadow"] == f"{file}:2: shadow"
+    assert places["prometheus"] == "AUTOSCALER_PROMETHEUS"

@@ -22,6 +22,7 @@ from autoscaler.cli import (
     replay,
     run,
     schema,
+    settings,
     signals,
     verify,
     version,
@@ -67,6 +68,7 @@ app.command("schema")(schema.schema)
 app.command("signals")(signals.signals)
 app.command("queries")(queries.queries)
 app.command("run")(run.run)
+app.command("settings")(settings.settings)
 app.command("replay")(replay.replay)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)

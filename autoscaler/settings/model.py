@@ -2,30 +2,20 @@
 
 import os
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from autoscaler.adapters.prometheus.settings import SourceSettings
-from autoscaler.config.nodes import Mapping as YamlMapping
-from autoscaler.config.nodes import find, plain
-from autoscaler.config.problems import Problem
-from autoscaler.config.yaml_source import UnreadableError, read_yaml
-from autoscaler.core.errors import ConfigError
 
 PREFIX: Final = "AUTOSCALER_"
-_POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-_MAY_HOLD_SECRETS: Final = frozenset({"prometheus", "url", "headers"})
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -171,7 +161,7 @@ class Settings(BaseSettings):
         try:
             return None if url is None else SourceSettings(url=url).url
         except ValidationError as error:
-            raise ValueError(_plain(error.errors()[0]["msg"])) from None
+            raise ValueError(plain_message(error.errors()[0]["msg"])) from None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -218,6 +208,14 @@ class Settings(BaseSettings):
             return self.sources
         return (SourceSettings(url=self.prometheus), *self.sources)
 
+    def shown(self) -> dict[str, str]:
+        """Return every setting as a person may see it: no address with a password in it."""
+        values = {to_camel(name): written(getattr(self, name)) for name in type(self).model_fields}
+        urls = {source.name: source.shown_url for source in self.all_sources}
+        values["prometheus"] = urls["default"] if self.prometheus is not None else ""
+        values["sources"] = ", ".join(f"{one.name} {urls[one.name]}" for one in self.sources)
+        return values
+
     @property
     def name(self) -> str:
         """What stands in the lease."""
@@ -236,85 +234,20 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Gather the settings: flags over environment over file over defaults.
-
-    Args:
-        file: YAML mapping of settings in camelCase; none if absent.
-        flags: Settings by name, as the command line gave them; None means not given.
-
-    Raises:
-        ConfigError: A value is wrong, or a name is unknown; every problem is told, with where it
-            stands.
-    """
-    from_file, places = _of_file(file) if file is not None else ({}, {})
-    from_env = EnvSettingsSource(Settings)()
-    from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
-    places |= {name: f"{PREFIX}{name.upper()}" for name in from_env}
-    places |= {name: f"--{name.replace('_', '-')}" for name in from_flags}
-    gathered = {"namespace": _own_namespace(), **from_file, **from_env, **from_flags}
-    given = {name: value for name, value in gathered.items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        raise ConfigError(*(_said(one, places) for one in error.errors())) from None
+def written(value: object) -> str:
+    """Return a value as a person writes it."""
+    match value:
+        case None | "" | ():
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
 
 
-def snake(name: str) -> str:
-    """Return a setting's name as Python writes it, from either form."""
-    return next((known for known in Settings.model_fields if to_camel(known) == name), name)
-
-
-def _of_file(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    problems: list[Problem] = []
-    try:
-        text = file.read_text(encoding="utf-8")
-        documents = list(read_yaml(str(file), text, problems))
-    except OSError as error:
-        raise ConfigError(f"{file}: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: should be UTF-8 text") from error
-    except UnreadableError as error:
-        raise ConfigError(str(Problem(str(file), error.text, error.mark, exact=True))) from error
-    if problems:
-        raise ConfigError(*map(str, problems))
-    if not documents:
-        return {}, {}
-    root = documents[0]
-    if len(documents) > 1 or not isinstance(root, YamlMapping):
-        raise ConfigError(f"{file}: should be one mapping of settings")
-    known = {to_camel(name): name for name in Settings.model_fields}
-    unknown = [name for name in root.entries if name not in known]
-    if unknown:
-        raise ConfigError(
-            *(f"{file}:{find(root, [n])[1].line}: {n}: no setting has this name" for n in unknown)
-        )
-    values: Any = plain(root)
-    places = {
-        known[name]: f"{file}:{entry.mark.line}: {name}" for name, entry in root.entries.items()
-    }
-    return {known[name]: value for name, value in values.items()}, places
-
-
-def _own_namespace() -> str | None:
-    try:
-        return _POD_NAMESPACE.read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
-
-
-def _said(error: Any, places: Mapping[str, str]) -> str:
-    loc, text = error["loc"], _plain(error["msg"])
-    if not loc:
-        return f"settings: {text}"
-    where = places.get(str(loc[0]), str(loc[0]))
-    rest = ".".join(str(part) for part in loc[1:])
-    found = error.get("input")
-    secret = not _MAY_HOLD_SECRETS.isdisjoint(map(str, loc))
-    shown = isinstance(found, bool | int | float | str) and not secret and ", not " not in text
-    return f"{where}{'.' + rest if rest else ''}: {text}{f', not {found!r}' if shown else ''}"
-
-
-def _plain(message: str) -> str:
+def plain_message(message: str) -> str:
+    """Return a message of pydantic as it stands within a sentence."""
     text = message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
