@@ -76,5 +76,5 @@ class CycleReport:
 
     @property
     def acts(self) -> bool:
-        """Whether this process carries out what it decides."""
-        return self.leader and self.mode is Mode.LIVE
+        """Whether this process carried out what it decided."""
+        return self.cycle.leading

@@ -8,6 +8,7 @@ from typing import Final
 
 from autoscaler.core.decision import Action, Outcome
 from autoscaler.core.policy import Forecast
+from autoscaler.core.spec import Actuation
 from autoscaler.telemetry.report import CycleReport, SourceReport
 from autoscaler.telemetry.scores import Score, score_of
 from autoscaler.telemetry.sight import by_label
@@ -35,11 +36,9 @@ class Subject(StrEnum):
     POOL = "pool"
 
 
-def result_of(outcome: Outcome, *, acts: bool) -> Result:
-    """Return what became of an action, given whether this process carries actions out."""
-    if outcome.done:
-        return Result.DONE
-    return Result.FAILED if acts else Result.WITHHELD
+def result_of(outcome: Outcome) -> Result:
+    """Return what became of an action that was tried."""
+    return Result.DONE if outcome.done else Result.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,9 @@ class Tally:
         for outcome in report.cycle.outcomes:
             action = outcome.action
             subject = Subject.WORKLOAD if isinstance(action, Action) else Subject.POOL
-            name = (subject, action.key, result_of(outcome, acts=report.acts))
+            name = (subject, action.key, result_of(outcome))
+            counts[name] = counts.get(name, 0) + 1
+        for name in _withheld(report):
             counts[name] = counts.get(name, 0) + 1
         return counts
 
@@ -134,6 +135,21 @@ class Tally:
                 score = score.claiming(forecast, HORIZONS[horizon], now)
             if score is not None:
                 yield name, score
+
+
+def _withheld(report: CycleReport) -> Iterator[tuple[Subject, str, Result]]:
+    """Yield the changes that we would make if we acted."""
+    if report.acts:
+        return
+    plan = report.cycle.plan
+    for workload in report.fleet.workloads:
+        decision = plan.decisions.get(workload.key)
+        if workload.spec.actuation is Actuation.SCALE and decision and decision.changes:
+            yield Subject.WORKLOAD, workload.key, Result.WITHHELD
+    for pool in report.fleet.pools:
+        sized = plan.pools.get(pool.key)
+        if pool.spec.actuation is Actuation.SCALE and sized and sized.nodes != sized.current:
+            yield Subject.POOL, pool.key, Result.WITHHELD
 
 
 def _forecasts(report: CycleReport) -> dict[tuple[str, str, str, str], Forecast]:

@@ -81,9 +81,7 @@ def workload_document(report: CycleReport, workload: ScaledWorkload, ident: str)
             for step in decision.steps
         ]
         document["forecasts"] = forecasts_of(decision)
-    document["outcomes"] = [
-        _outcome(one, acts=report.acts) for one in cycle.outcomes if one.action.key == key
-    ]
+    document["outcomes"] = [_outcome(one) for one in cycle.outcomes if one.action.key == key]
     pool = cycle.plan.pools.get(workload.spec.replica.node_pool or "")
     if pool is not None:
         document["nodePool"] = _pool(cycle, pool)
@@ -108,7 +106,7 @@ def summary_of(report: CycleReport, ident: str) -> Document:
     blind = sum(bool(why_blind(cycle, one)) for one in cycle.plan.decisions.values())
     results: dict[str, int] = {}
     for outcome in cycle.outcomes:
-        result = str(result_of(outcome, acts=report.acts))
+        result = str(result_of(outcome))
         results[result] = results.get(result, 0) + 1
     return {
         "cycle": ident,
@@ -260,11 +258,11 @@ def _intervention(one: Intervention) -> Document:
     return {"kind": one.kind, "text": one.text, "replicas": one.replicas, "until": one.until}
 
 
-def _outcome(outcome: Outcome, *, acts: bool) -> Document:
+def _outcome(outcome: Outcome) -> Document:
     return {
         "before": outcome.action.before,
         "after": outcome.action.after,
-        "result": result_of(outcome, acts=acts),
+        "result": result_of(outcome),
         "detail": outcome.detail,
     }
 

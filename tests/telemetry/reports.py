@@ -10,7 +10,7 @@ from autoscaler.core.observation import Gap, NodePoolStatus, Observation, Snapsh
 from autoscaler.core.planner import FleetState, plan_cycle
 from autoscaler.core.policy import Forecast, Policy, Recommendation
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
-from autoscaler.telemetry.report import CycleReport
+from autoscaler.telemetry.report import CycleReport, Mode
 from tests.builders import NOON, PerReplica, a_workload, largest, seen
 
 CHAT = a_workload(
@@ -58,9 +58,10 @@ def a_report(
     if observations is None:
         observations = {CHAT.key: seen(2, at=at, signals={"load": 50.0})}
     snapshot = Snapshot(at, observations, missing or {}, nodes or {})
-    plan, _ = plan_cycle(fleet, FleetState(), snapshot)
+    leading = report.get("leader", True) and report.get("mode", Mode.LIVE) is Mode.LIVE
+    plan, _ = plan_cycle(fleet, FleetState(), snapshot, leading=leading)
     outcomes = tuple(
         Outcome(action, done=acted, detail="" if acted else "409 conflict")
         for action in plan.actions()
     )
-    return CycleReport(Cycle(snapshot, plan, outcomes), fleet, started=at, **report)
+    return CycleReport(Cycle(snapshot, plan, outcomes, leading), fleet, started=at, **report)

@@ -219,8 +219,8 @@ def test_the_service_tells_of_itself() -> None:
     [
         pytest.param({}, "done", id="done"),
         pytest.param({"acted": False}, "failed", id="the leader tried in vain"),
-        pytest.param({"acted": False, "leader": False}, "withheld", id="another one leads"),
-        pytest.param({"acted": False, "mode": Mode.SHADOW}, "withheld", id="shadow"),
+        pytest.param({"leader": False}, "withheld", id="another one leads"),
+        pytest.param({"mode": Mode.SHADOW}, "withheld", id="shadow"),
     ],
 )
 def test_actions_are_counted_by_what_became_of_them(report: dict[str, Any], result: str) -> None:
@@ -237,6 +237,12 @@ def test_node_pools_are_told() -> None:
     assert value(samples, "node_pool_needed_nodes", pool="h100") == 10
     assert value(samples, "node_pool_decided_nodes", pool="h100") == 9
     assert value(samples, "node_pool_actions_total", pool="h100", result="done") == 1
+
+
+def test_a_pool_that_a_standby_would_size_is_counted_as_withheld() -> None:
+    samples = scraped(a_full_report(leader=False))
+
+    assert value(samples, "node_pool_actions_total", pool="h100", result="withheld") == 1
 
 
 def test_a_pool_that_was_not_seen_has_no_nodes() -> None:
