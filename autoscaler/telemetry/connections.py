@@ -19,9 +19,6 @@ class Connections:
         self._answer_seconds: Final = answer_seconds
         self._open: dict[asyncio.BaseTransport, _Connection] = {}
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def guarding(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return what makes protocols within the limits out of what makes them without."""
         return lambda: _Connection(make(), self)

@@ -568,6 +568,7 @@ def trusted(server: TelemetryServer, authority: trustme.CA) -> int:
         connection.close()
 
 
+@pytest.mark.slow
 def test_tls_follows_its_certificate_without_a_restart(serve: Serve, tmp_path: Path) -> None:
     old, new = trustme.CA(), trustme.CA()
     cert, key = issued(tmp_path, old)
@@ -583,6 +584,11 @@ def test_tls_follows_its_certificate_without_a_restart(serve: Serve, tmp_path: P
     assert server.url.startswith("https://")
     with pytest.raises(ssl.SSLCertVerificationError):
         trusted(server, old)
+
+
+def test_a_folder_is_no_token(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: is a directory"):
+        serve(token_file=tmp_path)
 
 
 def test_a_certificate_without_its_key_is_told_at_start(serve: Serve, tmp_path: Path) -> None:
@@ -635,6 +641,36 @@ def test_a_client_that_drips_its_header_is_cut_off(serve: Serve) -> None:
                 time.sleep(0.02)
 
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_take_its_answer_is_cut_off(
+    serve: Serve, latest: Latest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "_metrics_of", lambda _: b"x" * 50_000_000)
+    server = serve(header_seconds=0.2, answer_seconds=0.3)
+    latest.publish(a_report())
+
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1.5)
+        connection.settimeout(5)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while block := connection.recv(1_000_000):
+                taken += len(block)
+
+    assert 0 < taken < 50_000_000
+
+
+def test_a_client_that_takes_a_long_answer_has_it_whole(
+    serve: Serve, latest: Latest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "_metrics_of", lambda _: b"x" * 50_000_000)
+    server = serve()
+    latest.publish(a_report())
+
+    assert len(get(server, "/metrics")[2]) == 50_000_000
 
 
 def test_one_connection_too_many_is_closed_and_the_others_live(serve: Serve) -> None:
