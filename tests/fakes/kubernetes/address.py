@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.fakes.kubernetes.resources import Resource
-from tests.fakes.kubernetes.status import no_such_path
+from tests.fakes.kubernetes.status import no_such_path, not_found
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +70,7 @@ class Catalogue:
         if name and resource.namespaced and not namespace:
             raise no_such_path()
         if subresource and subresource not in resource.subresources:
+            if resource.custom and subresource in {"scale", "status"}:
+                raise not_found(resource.group, resource.plural, name)
             raise no_such_path()
         return Target(resource, namespace, name, subresource)

@@ -1,50 +1,18 @@
 """The verbs: what a read, a create, an update, a patch or a delete does to the store."""
 
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from tests.fakes.kubernetes import event_forms, ownership, patches, scale, status, times, validation
+from tests.fakes.kubernetes import admission, ownership, patches, scale, status, times, writes
 from tests.fakes.kubernetes.address import Catalogue, Target
 from tests.fakes.kubernetes.resources import Resource
 from tests.fakes.kubernetes.status import ApiError
-from tests.fakes.kubernetes.store import Kept, Key, Store, Stored
+from tests.fakes.kubernetes.store import Store, Stored
+from tests.fakes.kubernetes.writes import Keeper, Writer, as_seen, kept
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Who writes, and how.
-
-    Attributes:
-        manager: The field manager.
-        force: An apply takes fields from their owners.
-        dry: Nothing is kept.
-    """
-
-    manager: str
-    force: bool = False
-    dry: bool = False
-
-
-def kept(resource: Resource) -> Kept:
-    """Return under which name a resource's objects are kept: both kinds of Event are one."""
-    if resource.plural == "events":
-        return "", "events"
-    return resource.group, resource.plural
-
-
-def as_seen(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a kept object in the version that was asked for."""
-    if resource.plural == "events":
-        obj = event_forms.shown(obj, resource.api_version)
-    if obj.get("apiVersion") == resource.api_version:
-        return dict(obj)
-    return {**obj, "apiVersion": resource.api_version}
 
 
 class Api:
@@ -54,6 +22,7 @@ class Api:
         self.store = store
         self.catalogue = catalogue
         self.clock = clock
+        self._keeper = Keeper(store, clock)
         for name in NAMESPACES:
             self.namespace(name)
 
@@ -61,7 +30,9 @@ class Api:
         """Make a namespace if it is not there."""
         key = ("", "namespaces")
         if self.store.get(key, ("", name)) is None:
-            meta = self._stamped({"name": name, "labels": {"kubernetes.io/metadata.name": name}})
+            meta = self._keeper.stamped(
+                {"name": name, "labels": {"kubernetes.io/metadata.name": name}}
+            )
             phase = {"phase": "Active"}
             self.store.put(
                 key,
@@ -96,7 +67,7 @@ class Api:
         Raises:
             ApiError: 400, 404 (namespace), 409 (there already), 422.
         """
-        obj = self._admitted(target, given)
+        obj = admission.admitted(target, given)
         name = obj["metadata"]["name"]
         with self.store.lock:
             if target.namespace and self.store.get(("", "namespaces"), ("", target.namespace)) is (
@@ -106,8 +77,8 @@ class Api:
             key = (target.namespace, name)
             if self.store.get(kept(target.resource), key) is not None:
                 raise status.already_exists(target.resource.group, target.resource.plural, name)
-            self._without_status(target.resource, obj)
-            return self._keep(target, key, {}, obj, writer)
+            admission.without_status(target.resource, obj)
+            return self._keeper.keep(target, key, {}, obj, writer)
 
     def replace(self, target: Target, given: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
         """Write the whole object (or its status, or its scale).
@@ -119,7 +90,7 @@ class Api:
             live = self._stored(target).obj
             if target.subresource == "scale":
                 return self._scale(target, live, given, writer)
-            obj = self._admitted(target, given)
+            obj = admission.admitted(target, given)
             if target.resource.update_needs_version and not obj["metadata"].get("resourceVersion"):
                 cause = (
                     "metadata.resourceVersion",
@@ -141,11 +112,15 @@ class Api:
         with self.store.lock:
             live = self._stored(target).obj
             if target.subresource == "scale":
-                shown = scale.read(target.resource, live, strict=False)
-                return self._scale(target, live, change(shown), writer)
-            return self._changed(
-                target, live, self._admitted(target, change(as_seen(target.resource, live))), writer
-            )
+                made = change(scale.read(target.resource, live, strict=False))
+            else:
+                made = change(as_seen(target.resource, live))
+            try:
+                if target.subresource == "scale":
+                    return self._scale(target, live, made, writer)
+                return self._changed(target, live, admission.admitted(target, made), writer)
+            except status.UnreadableError as error:
+                raise error.in_patch(orjson.dumps(made).decode()) from error
 
     def apply(self, target: Target, given: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
         """Server-side apply.
@@ -158,31 +133,40 @@ class Api:
             if found is None and target.subresource:
                 raise self._missing(target)
             live = dict(found.obj) if found else {}
+            through = None
             if target.subresource == "scale":
+                through = "autoscaling/v1"
                 given = self._as_object(target, live, given)
-            self._conditional(target, live, given)
+            writes.conditional(target, live, given)
             config = {**given, "metadata": dict(given.get("metadata") or {})}
             config["metadata"].pop("resourceVersion", None)
             owners = ownership.Owners(live.get("metadata", {}).get("managedFields", ()))
-            conflicts = owners.conflicts(live, config, by=writer.manager)
+            conflicts = owners.conflicts(live, config, by=writer.manager, through=through)
             if conflicts and not writer.force:
                 raise ownership.refuse(conflicts)
+            if through and target.resource.custom:
+                raise ApiError(
+                    500,
+                    f"failed to convert new object ({target.namespace}/{target.name}; "
+                    "autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an "
+                    "invalid group/version: autoscaling/v1",
+                )
             dropped = owners.applied(
                 live,
                 config,
                 by=writer.manager,
                 subresource=target.subresource,
                 api_version=target.resource.api_version,
-                time=times.seconds(self.clock()),
+                time=None if through else times.seconds(self.clock()),
             )
             merged = orjson.loads(orjson.dumps(patches.merge(live, config, strategic=True)))
             ownership.remove(merged, dropped)
-            obj = self._admitted(target, merged)
+            obj = admission.admitted(target, merged)
             if found is None:
-                self._without_status(target.resource, obj)
+                admission.without_status(target.resource, obj)
             elif target.subresource != "scale":
-                obj = self._within(target, live, obj)
-            return self._keep(target, target.key, live, obj, writer, owners)
+                obj = writes.within(target, live, obj)
+            return self._keeper.keep(target, target.key, live, obj, writer, owners)
 
     def delete(self, target: Target, options: Mapping[str, Any], *, dry: bool) -> dict[str, Any]:
         """Remove an object; with finalizers, or a running pod, only mark it first.
@@ -195,9 +179,8 @@ class Api:
             meta = obj["metadata"]
             for name, value in (options.get("preconditions") or {}).items():
                 if meta.get(name) != value:
-                    raise status.conflict(
-                        target.resource.group, target.resource.plural, target.name
-                    )
+                    resource = target.resource
+                    raise status.conflict(resource.group, resource.kind, target.name)
             if dry:
                 return dict(obj)
             grace = _grace(target.resource, obj, options)
@@ -226,13 +209,13 @@ class Api:
         with self.store.lock:
             if namespace:
                 self.namespace(namespace)
-            obj = self._admitted(target, given)
+            obj = admission.admitted(target, given)
             found = self.store.get(kept(resource), target.key)
             live = found.obj if found else {}
             obj["metadata"].pop("resourceVersion", None)
             fields = obj["metadata"].pop("managedFields", None)
             owners = ownership.Owners(fields) if fields is not None else None
-            return self._keep(target, target.key, live, obj, Writer(manager), owners)
+            return self._keeper.keep(target, target.key, live, obj, Writer(manager), owners)
 
     # --- how an object is written ---------------------------------------------------------
 
@@ -245,94 +228,11 @@ class Api:
     def _missing(self, target: Target) -> ApiError:
         return status.not_found(target.resource.group, target.resource.plural, target.name)
 
-    def _stamped(self, meta: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            **meta,
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": times.seconds(self.clock()),
-        }
-
-    def _admitted(self, target: Target, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a checked copy with names and defaults."""
-        resource = target.resource
-        obj: dict[str, Any] = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            **orjson.loads(orjson.dumps(given)),
-        }
-        if (obj["apiVersion"], obj["kind"]) != (resource.api_version, resource.kind):
-            raise ApiError(
-                400,
-                f"the API version in the data ({obj['apiVersion']}) does not match the expected "
-                f"API version ({resource.api_version})",
-            )
-        meta = obj["metadata"] = dict(obj.get("metadata") or {})
-        if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = f"{meta['generateName']}{uuid.uuid4().hex[:5]}"
-        name = meta.setdefault("name", target.name)
-        if target.name and name != target.name:
-            raise ApiError(
-                400,
-                f"the name of the object ({name}) does not match the name on the URL "
-                f"({target.name})",
-            )
-        if not name:
-            cause = (
-                "metadata.name",
-                "FieldValueRequired",
-                "Required value: name or generateName is required",
-            )
-            raise status.invalid(resource.group, resource.kind, "", cause)
-        if resource.namespaced:
-            if meta.setdefault("namespace", target.namespace) != target.namespace:
-                raise ApiError(
-                    400,
-                    "the namespace of the provided object does not match the namespace sent on "
-                    "the request",
-                )
-        else:
-            meta.pop("namespace", None)
-        for path, value in resource.defaults.items():
-            if scale.value_at(obj, path) is None:
-                scale.set_at(obj, path, value)
-        validation.check(resource, obj)
-        return event_forms.kept(obj) if resource.plural == "events" else obj
-
-    def _without_status(self, resource: Resource, obj: dict[str, Any]) -> None:
-        if "status" in resource.subresources:
-            obj.pop("status", None)
-            if resource.kind == "Pod":
-                obj["status"] = {"phase": "Pending"}
-            elif not resource.custom:
-                obj["status"] = {}
-
-    def _conditional(
-        self, target: Target, live: Mapping[str, Any], given: Mapping[str, Any]
-    ) -> None:
-        asked = (given.get("metadata") or {}).get("resourceVersion")
-        if asked and asked != live.get("metadata", {}).get("resourceVersion"):
-            raise status.conflict(target.resource.group, target.resource.plural, target.name)
-        uid = (given.get("metadata") or {}).get("uid")
-        if uid and live and uid != live["metadata"]["uid"]:
-            raise status.conflict(target.resource.group, target.resource.plural, target.name)
-
-    def _within(
-        self, target: Target, live: Mapping[str, Any], obj: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Keep to the half of the object that this path may change."""
-        if target.subresource == "status":
-            return {**live, "status": obj.get("status", {})}
-        if "status" in target.resource.subresources:
-            obj.pop("status", None)
-            if "status" in live:
-                obj["status"] = live["status"]
-        return obj
-
     def _changed(
         self, target: Target, live: Mapping[str, Any], obj: dict[str, Any], writer: Writer
     ) -> dict[str, Any]:
-        self._conditional(target, live, obj)
-        return self._keep(target, target.key, live, self._within(target, live, obj), writer)
+        writes.conditional(target, live, obj)
+        return self._keeper.keep(target, target.key, live, writes.within(target, live, obj), writer)
 
     def _as_object(
         self, target: Target, live: Mapping[str, Any], given: Mapping[str, Any]
@@ -355,61 +255,8 @@ class Api:
         self, target: Target, live: Mapping[str, Any], given: Mapping[str, Any], writer: Writer
     ) -> dict[str, Any]:
         obj = scale.write(target.resource, live, given)
-        self._conditional(target, live, given)
-        return self._keep(target, target.key, live, obj, writer)
-
-    def _keep(
-        self,
-        target: Target,
-        key: Key,
-        live: Mapping[str, Any],
-        obj: dict[str, Any],
-        writer: Writer,
-        owners: ownership.Owners | None = None,
-    ) -> dict[str, Any]:
-        resource = target.resource
-        old = live.get("metadata") or {}
-        meta = dict(obj["metadata"])
-        if owners is None:
-            owners = ownership.Owners(old.get("managedFields", ()))
-            owners.written(
-                live,
-                obj,
-                by=writer.manager,
-                subresource=target.subresource,
-                api_version=resource.api_version,
-                time=times.seconds(self.clock()),
-            )
-        meta["managedFields"] = owners.entries()
-        if old:
-            for name in (
-                "uid",
-                "creationTimestamp",
-                "resourceVersion",
-                "generation",
-                "deletionTimestamp",
-                "deletionGracePeriodSeconds",
-            ):
-                if name in old:
-                    meta[name] = old[name]
-        else:
-            meta = self._stamped(meta)
-        obj = {**obj, "metadata": meta}
-        if resource.generation and _wish(obj) != _wish(live):
-            meta["generation"] = old.get("generation", 0) + 1
-        if old and _same(live, obj):
-            obj = dict(live)
-        elif not writer.dry:
-            obj = dict(self.store.put(kept(resource), key, obj).obj)
-            if (
-                meta.get("deletionTimestamp")
-                and not meta.get("finalizers")
-                and (resource.kind != "Pod")
-            ):
-                self.store.remove(kept(resource), key)
-        if target.subresource == "scale":
-            return scale.read(resource, obj, strict=False)
-        return as_seen(resource, obj)
+        writes.conditional(target, live, given)
+        return self._keeper.keep(target, target.key, live, obj, writer)
 
     def _deleted(self, target: Target, obj: Mapping[str, Any]) -> dict[str, Any]:
         if target.resource.kind in {"Pod", "ServiceAccount"}:
@@ -427,19 +274,6 @@ class Api:
             "status": "Success",
             "details": {name: value for name, value in details.items() if value},
         }
-
-
-def _wish(obj: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in obj.items() if name not in {"metadata", "status"}}
-
-
-def _same(live: Mapping[str, Any], obj: Mapping[str, Any]) -> bool:
-    def bare(one: Mapping[str, Any]) -> dict[str, Any]:
-        meta = dict(one["metadata"])
-        owned = [{**entry, "time": ""} for entry in meta.pop("managedFields", ())]
-        return {**one, "metadata": {**meta, "managedFields": owned}}
-
-    return bare(live) == bare(obj)
 
 
 def _grace(resource: Resource, obj: Mapping[str, Any], options: Mapping[str, Any]) -> int:

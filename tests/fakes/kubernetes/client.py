@@ -1,6 +1,6 @@
 """How a test talks to an API server, be it ours or a real one: only the address differs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,10 @@ import urllib3
 import yaml
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
+
+from tests.fakes.kubernetes.address import Catalogue
+from tests.fakes.kubernetes.resources import EVERYTHING, Resource
+from tests.fakes.kubernetes.status import ApiError
 
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
@@ -46,7 +50,9 @@ class ApiServer:
         *,
         token: str | None = None,
         ca_path: Path | None = None,
+        resources: Iterable[Resource] = EVERYTHING,
     ) -> None:
+        self.catalogue = Catalogue(resources)
         self.address = address
         self.kubeconfig_path = kubeconfig_path
         self.token = token
@@ -98,6 +104,37 @@ class ApiServer:
         if answer.status >= 300:
             raise AssertionError(f"{answer.status}: {answer.body.decode()}")
         return answer.json
+
+    def add(self, *objects: Mapping[str, Any], manager: str = "seed") -> None:
+        """Create objects, status included, with a field manager; their namespaces are made."""
+        for obj in objects:
+            resource = self.catalogue.kind(obj)
+            meta = obj["metadata"]
+            namespace = meta.get("namespace", "default") if resource.namespaced else ""
+            if namespace not in {"", "default"}:
+                self.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+            self.create(resource.path(namespace=namespace), obj, fieldManager=manager)
+            if "status" in obj and "status" in resource.subresources:
+                path = resource.path(meta["name"], namespace, "status")
+                self.merge(path, {"status": obj["status"]}, fieldManager=manager)
+
+    def peek(self, path: str) -> dict[str, Any]:
+        """Return an object by its path.
+
+        Raises:
+            ApiError: The server says no.
+        """
+        answer = self.request("GET", path)
+        if answer.status >= 300:
+            said = answer.json
+            raise ApiError(answer.status, said["message"], said.get("reason", ""))
+        found: dict[str, Any] = answer.json
+        return found
+
+    def objects(self, path: str) -> list[dict[str, Any]]:
+        """Return the objects of a collection by its path."""
+        items: list[dict[str, Any]] = self.get(path)["items"]
+        return items
 
     def client(self) -> ApiClient:
         """Return the real Kubernetes client, set up by the kubeconfig; closed with the server."""

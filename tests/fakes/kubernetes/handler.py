@@ -15,11 +15,12 @@ from aiohttp import web
 from tests.fakes.kubernetes import discovery, patches, status, times
 from tests.fakes.kubernetes.access import ADMIN, Access, Attributes, User
 from tests.fakes.kubernetes.address import Target
-from tests.fakes.kubernetes.api import Api, Writer
+from tests.fakes.kubernetes.api import Api
 from tests.fakes.kubernetes.faults import Break, Fault, Faults, Request, Requests, _Armed
 from tests.fakes.kubernetes.lists import Pages
 from tests.fakes.kubernetes.status import ApiError
 from tests.fakes.kubernetes.watches import Bell, Watch, error_line
+from tests.fakes.kubernetes.writes import Writer
 
 ACCESS_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 TRUE = {"true", "1"}
@@ -182,9 +183,7 @@ class Handler:
                 dry = bool(request.query.get("dryRun") or options.get("dryRun"))
                 return _json(self.api.delete(target, options, dry=dry))
             case _:
-                raise ApiError(
-                    405, "the server does not allow this method on the requested resource"
-                )
+                raise status.no_such_method()
 
     def _get(self, request: web.Request, user: User, target: Target) -> web.Response:
         partial = "as=PartialObjectMetadata" in request.headers.get("Accept", "")
@@ -211,7 +210,7 @@ class Handler:
             shown = {**given, "status": {"token": token, "expirationTimestamp": expires}}
             return _json(shown, 201)
         if target.name:
-            raise ApiError(405, "the server does not allow this method on the requested resource")
+            raise status.no_such_method()
         return _json(self.api.create(target, given, _writer(request)), 201)
 
     def _patch(self, request: web.Request, user: User, target: Target, body: bytes) -> web.Response:
@@ -220,11 +219,12 @@ class Handler:
         kind = request.content_type
         if kind == "application/apply-patch+yaml":
             if not request.query.get("fieldManager"):
-                said = "fieldManager is required for apply patch"
-                raise ApiError(
-                    422,
-                    f'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: {said}',
+                cause = (
+                    "fieldManager",
+                    "FieldValueRequired",
+                    "Required value: is required for apply patch",
                 )
+                raise status.invalid("meta.k8s.io", "PatchOptions", "", cause)
             existed = self.api.has(target)
             if not existed:
                 self._allow(user, "create", target)

@@ -10,10 +10,10 @@ import orjson
 
 from tests.fakes.kubernetes import selectors
 from tests.fakes.kubernetes.address import Target
-from tests.fakes.kubernetes.api import as_seen, kept
 from tests.fakes.kubernetes.resources import Resource
 from tests.fakes.kubernetes.status import ApiError
 from tests.fakes.kubernetes.store import Store, Stored
+from tests.fakes.kubernetes.writes import as_seen, kept
 
 PARTIAL = "PartialObjectMetadata"
 
@@ -33,7 +33,9 @@ class Selection:
         if target.name:
             wanted = f"metadata.name={target.name}"
         return cls(
-            target, selectors.labels(query.get("labelSelector", "")), selectors.fields(wanted)
+            target,
+            selectors.labels(query.get("labelSelector", "")),
+            selectors.fields(wanted, target.resource.selectable),
         )
 
     def holds(self, stored: Stored | None, namespace: str) -> bool:
@@ -111,7 +113,7 @@ class Pages:
         if asked > version:
             raise ApiError(
                 504,
-                f"Too large resource version: {asked}, current: {version}",
+                f"Timeout: Too large resource version: {asked}, current: {version}",
                 details={
                     "causes": [
                         {

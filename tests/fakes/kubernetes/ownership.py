@@ -77,6 +77,7 @@ class Owners:
     def __init__(self, entries: Iterable[Mapping[str, Any]]) -> None:
         self._entries: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._fields: dict[tuple[str, str, str], Fields] = {}
+        self._split: list[dict[str, Any]] = []
         for entry in entries:
             key = (entry["manager"], entry["operation"], entry.get("subresource", ""))
             self._entries[key] = dict(entry)
@@ -102,13 +103,39 @@ class Owners:
             key = (by, "Update", subresource)
             self._own(key, self._fields.get(key, frozenset()) | changed, api_version, time)
 
+    def scaled(self, path: Path, *, changed: bool, zero: bool, by: str, api_version: str) -> None:
+        """A plain write through `/scale`, with what the real server makes of it.
+
+        The entry has no time. Zero is nobody's, because a Scale of zero does not show its number,
+        and what was nobody's stays nobody's. The same number once more
+        splits it from its owner, and the next write forgets the part that was split off.
+        """
+        holders = [key for key, fields in self._fields.items() if path in fields]
+        for key in holders:
+            if changed:
+                self._keep(key, self._fields[key] - {path})
+            elif key[1:] == ("Update", "") and self._fields[key] != {path}:
+                self._keep(key, self._fields[key] - {path})
+                entry = {name: v for name, v in self._entries[key].items() if name != "time"}
+                self._split = [{**entry, "fieldsV1": to_fields_v1([path])}]
+        if changed and holders and not zero:
+            self._own((by, "Update", "scale"), frozenset({path}), api_version, None)
+
     def conflicts(
-        self, live: Mapping[str, Any], wanted: Mapping[str, Any], *, by: str
+        self,
+        live: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+        *,
+        by: str,
+        through: str | None = None,
     ) -> list[tuple[str, Path]]:
-        """Return (owner, field) for what an apply would take from others."""
+        """Return (owner, field) for what an apply would take from others.
+
+        `through`: the API version of the subresource that is written, for the message.
+        """
         now, then = fields_of(live), fields_of(wanted)
         return [
-            (_owner(self._entries[key]), path)
+            (_owner(self._entries[key], through), path)
             for key, fields in self._fields.items()
             if not (key[0] == by and key[1] == "Apply")
             for path in sorted(fields)
@@ -123,7 +150,7 @@ class Owners:
         by: str,
         subresource: str,
         api_version: str,
-        time: str,
+        time: str | None,
     ) -> Fields:
         """Take what `wanted` says; return what the manager gave up and nobody else owns."""
         now, then = fields_of(live), fields_of(wanted)
@@ -141,11 +168,11 @@ class Owners:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return `managedFields`, oldest entry first."""
-        shown = []
+        shown = list(self._split)
         for key, entry in self._entries.items():
             shown.append({**entry, "fieldsType": "FieldsV1"})
             shown[-1]["fieldsV1"] = to_fields_v1(self._fields[key])
-        return sorted(shown, key=lambda e: (e["operation"] == "Update", e["time"], e["manager"]))
+        return sorted(shown, key=lambda e: (e["operation"], e.get("time", ""), e["manager"]))
 
     def _keep(self, key: tuple[str, str, str], fields: Fields) -> None:
         if fields:
@@ -153,27 +180,26 @@ class Owners:
         else:
             del self._fields[key], self._entries[key]
 
-    def _own(self, key: tuple[str, str, str], fields: Fields, api_version: str, time: str) -> None:
+    def _own(
+        self, key: tuple[str, str, str], fields: Fields, api_version: str, time: str | None
+    ) -> None:
         manager, operation, subresource = key
-        entry = {
-            "manager": manager,
-            "operation": operation,
-            "apiVersion": api_version,
-            "time": time,
-        }
+        entry = {"manager": manager, "operation": operation, "apiVersion": api_version}
         if key in self._fields and self._fields[key] == fields:
-            entry["time"] = self._entries[key]["time"]
+            time = self._entries[key].get("time")
+        if time:
+            entry["time"] = time
         if subresource:
             entry["subresource"] = subresource
         self._entries[key], self._fields[key] = entry, fields
 
 
-def _owner(entry: Mapping[str, Any]) -> str:
+def _owner(entry: Mapping[str, Any], through: str | None) -> str:
     manager = f'"{entry["manager"]}"'
     if within := entry.get("subresource"):
         manager += f' with subresource "{within}"'
     if entry["operation"] == "Update":
-        manager += f" using {entry['apiVersion']}"
+        manager += f" using {through or entry['apiVersion']}"
     return manager
 
 

@@ -64,8 +64,8 @@ def json_patch(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
         try:
             _operate(document, operation)
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            said = f"the server rejected our request due to an error in our request ({error})"
-            raise ApiError(422, said, "Invalid") from error
+            said = "the server rejected our request due to an error in our request"
+            raise ApiError(422, said, details={}) from error
     return document[""]
 
 

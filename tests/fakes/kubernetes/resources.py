@@ -24,6 +24,7 @@ class Resource:
         defaults: What a field gets when it is absent (dotted path to value).
         update_needs_version: A PUT without resourceVersion is refused (422).
         generation: `metadata.generation` counts the changes of the wish.
+        selectable: Fields that a field selector may name, beside name and namespace.
     """
 
     group: str
@@ -38,6 +39,7 @@ class Resource:
     update_needs_version: bool = False
     generation: bool = True
     short: tuple[str, ...] = ()
+    selectable: frozenset[str] = frozenset()
 
     @property
     def api_version(self) -> str:
@@ -70,6 +72,12 @@ ROLLING: Mapping[str, object] = {
     "spec.revisionHistoryLimit": 10,
     "spec.progressDeadlineSeconds": 600,
 }
+ABOUT = frozenset(
+    {
+        "involvedObject.kind", "involvedObject.name", "involvedObject.namespace",
+        "involvedObject.uid", "reason", "reportingComponent", "source", "type",
+    }
+)  # fmt: skip
 SCALED = frozenset({"status", "scale"})
 
 
@@ -105,16 +113,25 @@ def custom(
         subresources=SCALED if scale else STATUS,
         scale=scale,
         custom=True,
+        update_needs_version=True,
     )
 
 
 BUILT_IN = (
     Resource("", "v1", "namespaces", "Namespace", namespaced=False, subresources=STATUS),
     Resource("", "v1", "nodes", "Node", namespaced=False, subresources=STATUS, generation=False),
-    Resource("", "v1", "pods", "Pod", subresources=STATUS, short=("po",)),
+    Resource(
+        "",
+        "v1",
+        "pods",
+        "Pod",
+        subresources=STATUS,
+        short=("po",),
+        selectable=frozenset({"spec.nodeName", "spec.schedulerName", "status.phase"}),
+    ),
     Resource("", "v1", "configmaps", "ConfigMap", generation=False, short=("cm",)),
     Resource("", "v1", "secrets", "Secret", generation=False),
-    Resource("", "v1", "events", "Event", generation=False, short=("ev",)),
+    Resource("", "v1", "events", "Event", generation=False, short=("ev",), selectable=ABOUT),
     Resource(
         "",
         "v1",
@@ -153,7 +170,15 @@ BUILT_IN = (
         update_needs_version=True,
         generation=False,
     ),
-    Resource("events.k8s.io", "v1", "events", "Event", generation=False, short=("ev",)),
+    Resource(
+        "events.k8s.io",
+        "v1",
+        "events",
+        "Event",
+        generation=False,
+        short=("ev",),
+        selectable=ABOUT,
+    ),
     *(
         Resource(
             "rbac.authorization.k8s.io",

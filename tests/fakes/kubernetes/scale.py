@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.fakes.kubernetes import selectors
 from tests.fakes.kubernetes.resources import Resource, ScalePaths
-from tests.fakes.kubernetes.status import ApiError, invalid
+from tests.fakes.kubernetes.status import ApiError, invalid, unreadable
 
 
 def value_at(obj: Any, path: str) -> Any:
@@ -64,22 +64,33 @@ def write(resource: Resource, obj: Mapping[str, Any], scale: Mapping[str, Any]) 
         )
     wish = (scale.get("spec") or {}).get("replicas", 0)
     if not isinstance(wish, int) or isinstance(wish, bool):
-        shown = type(wish).__name__.replace("str", "string")
-        raise ApiError(
-            400,
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            f"{shown} into Go struct field ScaleSpec.spec.replicas of type int32",
+        shown = {str: "string", float: "number"}.get(type(wish), type(wish).__name__)
+        why = (
+            f"json: cannot unmarshal {shown} into Go struct field "
+            "ScaleSpec.spec.replicas of type int32"
         )
+        raise unreadable("Scale", "v1", why)
     if wish < 0:
-        cause = (
-            "spec.replicas",
-            "FieldValueInvalid",
-            f"Invalid value: {wish}: must be greater than or equal to 0",
-        )
-        raise invalid("autoscaling", "Scale", name, cause)
+        rule = "should be a non-negative integer"
+        group, kind, where = resource.group, resource.kind, f".{_paths(resource).spec}"
+        if not resource.custom:
+            rule = "must be greater than or equal to 0"
+            group, kind, where = "autoscaling", "Scale", "spec.replicas"
+        said = f"Invalid value: {wish}: {rule}"
+        raise invalid(group, kind, name, (where, "FieldValueInvalid", said))
     changed = dict(obj)
     set_at(changed, _paths(resource).spec, wish)
     return changed
+
+
+def wish_of(resource: Resource, obj: Mapping[str, Any]) -> Any:
+    """Return the number that is wished for."""
+    return value_at(obj, _paths(resource).spec)
+
+
+def owned(resource: Resource) -> tuple[str, ...]:
+    """Return the wish's path in `managedFields`."""
+    return tuple(f"f:{part}" for part in _paths(resource).spec.split("."))
 
 
 def _paths(resource: Resource) -> ScalePaths:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.fakes.kubernetes.status import ApiError
 
+ALWAYS = frozenset({"metadata.name", "metadata.namespace"})
 Matches = Callable[[Mapping[str, Any]], bool]
 
 _REQUIREMENT = re.compile(
@@ -28,7 +29,7 @@ def labels(text: str) -> Matches:
     while at < len(text):
         found = _REQUIREMENT.match(text, at)
         if found is None or (found.end() < len(text) and text[found.end()] != ","):
-            raise ApiError(400, f"unable to parse requirement: found '{text[at:]}'")
+            raise ApiError(400, f"found '{text[at:]}', expected: ',' or 'end of string'")
         wanted.append(_requirement(found))
         at = found.end() + 1
     return lambda has: all(matches(has) for matches in wanted)
@@ -51,14 +52,20 @@ def _requirement(found: re.Match[str]) -> Matches:
     return lambda has: bare in has
 
 
-def fields(text: str) -> Matches:
-    """Return what a `fieldSelector` (`path=value` or `path!=value`) asks of an object."""
+def fields(text: str, selectable: frozenset[str] = frozenset()) -> Matches:
+    """Return what a `fieldSelector` (`path=value` or `path!=value`) asks of an object.
+
+    Raises:
+        ApiError: 400, not a selector, or not of a field that can be selected.
+    """
     wanted: list[tuple[list[str], bool, str]] = []
     for part in filter(None, text.split(",")):
         found = re.fullmatch(r"([\w.]+)(!=|==|=)(.*)", part)
         if found is None:
             raise ApiError(400, f"invalid selector: '{part}'; can't understand '{part}'")
         path, operator, value = found.groups()
+        if path not in ALWAYS and path not in selectable:
+            raise ApiError(400, f"field label not supported: {path}")
         wanted.append((path.split("."), operator != "!=", value))
 
     def matches(obj: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.fakes.kubernetes.access import Access
 from tests.fakes.kubernetes.address import Catalogue, Target
-from tests.fakes.kubernetes.api import Api, as_seen, kept
+from tests.fakes.kubernetes.api import Api
 from tests.fakes.kubernetes.client import ApiServer, write_kubeconfig
 from tests.fakes.kubernetes.faults import Faults, Requests
 from tests.fakes.kubernetes.handler import Handler
@@ -18,6 +18,7 @@ from tests.fakes.kubernetes.lists import Pages
 from tests.fakes.kubernetes.resources import EVERYTHING, Resource
 from tests.fakes.kubernetes.store import Store
 from tests.fakes.kubernetes.watches import Bell
+from tests.fakes.kubernetes.writes import as_seen, kept
 
 NOON = 1_700_000_000.0
 
@@ -50,7 +51,8 @@ class FakeApiServer(ApiServer):
         self.requests = Requests()
         self.faults = Faults()
         self.store = Store(remembers=remembers)
-        self.catalogue = Catalogue(resources)
+        known = tuple(resources)
+        self.catalogue = Catalogue(known)
         self.access = Access(self.store)
         self._api = Api(self.store, self.catalogue, clock or (lambda: self.now))
         self._pages = Pages(self.store)
@@ -65,7 +67,8 @@ class FakeApiServer(ApiServer):
         self.store.listen(self._changed)
         self.start()
         address = f"http://127.0.0.1:{self._port}"
-        super().__init__(address, write_kubeconfig(folder / "kubeconfig", address))
+        path = write_kubeconfig(folder / "kubeconfig", address)
+        super().__init__(address, path, resources=known)
 
     # --- life -----------------------------------------------------------------------------
 

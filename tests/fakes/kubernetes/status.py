@@ -1,6 +1,7 @@
 """`Status` bodies and the errors that carry them, worded like the real API server's."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from typing import Any
 
 REASONS = {
@@ -27,7 +28,7 @@ class ApiError(Exception):
     code: int
     message: str
     reason: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
         """Return the `Status` object."""
@@ -40,10 +41,33 @@ class ApiError(Exception):
         }
         if reason := self.reason or REASONS.get(self.code, ""):
             status["reason"] = reason
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
         return status
+
+
+@dataclass(slots=True)
+class UnreadableError(ApiError):
+    """A field of the wrong type: 400 where an object is given, 422 where a patch makes it so.
+
+    Attributes:
+        why: What cannot be read.
+    """
+
+    why: str = ""
+
+    def in_patch(self, made: str) -> ApiError:
+        """Return the error of a patch that makes `made` (JSON)."""
+        said = f"Invalid value: {json.dumps(made)}: {self.why}"
+        cause = {"reason": "FieldValueInvalid", "message": said, "field": "patch"}
+        return ApiError(422, f' "" is invalid: patch: {said}', details={"causes": [cause]})
+
+
+def unreadable(kind: str, version: str, why: str) -> UnreadableError:
+    """400: this cannot be an object of the kind."""
+    said = f'{kind} in version "{version}" cannot be handled as a {kind}: {why}'
+    return UnreadableError(400, said, why=why)
 
 
 def _details(group: str, plural: str, name: str) -> dict[str, Any]:
@@ -63,7 +87,13 @@ def not_found(group: str, plural: str, name: str) -> ApiError:
 
 def no_such_path() -> ApiError:
     """404: no such resource."""
-    return ApiError(404, "the server could not find the requested resource")
+    return ApiError(404, "the server could not find the requested resource", details={})
+
+
+def no_such_method() -> ApiError:
+    """405: the resource is known, the verb is not."""
+    said = "the server does not allow this method on the requested resource"
+    return ApiError(405, said, details={})
 
 
 def already_exists(group: str, plural: str, name: str) -> ApiError:

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.fakes.kubernetes import times
+from tests.fakes.kubernetes import status, times
 from tests.fakes.kubernetes.resources import Resource
-from tests.fakes.kubernetes.status import ApiError, invalid
 
 Cause = tuple[str, str, str]
 INT32_MAX = 2**31 - 1
@@ -21,7 +20,8 @@ def check(resource: Resource, obj: Mapping[str, Any]) -> None:
     _typed(resource, obj)
     causes = list(_causes(resource, obj))
     if causes:
-        raise invalid(resource.group, resource.kind, name, *causes)
+        group = "" if resource.plural == "events" else resource.group
+        raise status.invalid(group, resource.kind, name, *causes)
 
 
 def _typed(resource: Resource, obj: Mapping[str, Any]) -> None:
@@ -30,18 +30,11 @@ def _typed(resource: Resource, obj: Mapping[str, Any]) -> None:
         for field in ("acquireTime", "renewTime"):
             text = spec.get(field)
             if text is not None and not times.is_micro(text):
-                raise _unreadable(
-                    resource,
-                    f'parsing time "{text}" as "2006-01-02T15:04:05.000000Z07:00": '
-                    'cannot parse as ".000000"',
-                )
+                raise status.unreadable(resource.kind, resource.version, _no_micro_time(text))
     if resource.group == "events.k8s.io" or resource.plural == "events":
         text = obj.get("eventTime")
         if text is not None and not times.is_micro(text):
-            raise _unreadable(
-                resource,
-                f'parsing time "{text}" as "2006-01-02T15:04:05.000000Z07:00": cannot parse',
-            )
+            raise status.unreadable(resource.kind, resource.version, _no_micro_time(text))
     counts = {
         "Lease": ("leaseDurationSeconds", "leaseTransitions"),
         "Deployment": ("replicas",),
@@ -53,18 +46,19 @@ def _typed(resource: Resource, obj: Mapping[str, Any]) -> None:
         value = spec.get(field)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             shown = {str: "string", float: "number"}.get(type(value), type(value).__name__)
-            raise _unreadable(
-                resource,
+            why = (
                 f"json: cannot unmarshal {shown} into Go struct field "
-                f"{resource.kind}Spec.spec.{field} of type int32",
+                f"{resource.kind}Spec.spec.{field} of type int32"
             )
+            raise status.unreadable(resource.kind, resource.version, why)
 
 
-def _unreadable(resource: Resource, why: str) -> ApiError:
-    return ApiError(
-        400,
-        f'{resource.kind} in version "{resource.version}" cannot be handled as a '
-        f"{resource.kind}: {why}",
+def _no_micro_time(text: object) -> str:
+    found = str(text)
+    rest = found[19:]
+    return (
+        f'parsing time "{found}" as "2006-01-02T15:04:05.000000Z07:00": '
+        f'cannot parse "{rest}" as ".000000"'
     )
 
 
@@ -163,7 +157,9 @@ def _event(obj: Mapping[str, Any]) -> list[Cause]:
         if not obj.get(field)
     ]
     if len(str(obj.get("note", ""))) > 1024:
-        causes.append(("note", "FieldValueInvalid", "Invalid value: can have at most 1024 bytes"))
+        causes.append(
+            ("message", "FieldValueInvalid", 'Invalid value: "": can have at most 1024 characters')
+        )
     if obj.get("type") not in {"Normal", "Warning"}:
         causes.append(("type", "FieldValueInvalid", 'Invalid value: "": has invalid value: '))
     return causes

@@ -8,9 +8,9 @@ import orjson
 
 from tests.fakes.kubernetes import status
 from tests.fakes.kubernetes.address import Target
-from tests.fakes.kubernetes.api import kept
 from tests.fakes.kubernetes.lists import PARTIAL, Selection, encode
 from tests.fakes.kubernetes.store import Change, Store, Stored
+from tests.fakes.kubernetes.writes import kept
 
 END_OF_START = "k8s.io/initial-events-end"
 
