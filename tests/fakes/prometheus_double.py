@@ -10,7 +10,6 @@ import math
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,14 +123,15 @@ class PrometheusDouble:
     Attributes:
         answer: Says which series answer a query; may be exchanged at any time.
         fault: Says what goes wrong with a request; None for nothing.
-        clock: What its Date header tells, Unix seconds.
+        clock: What its Date header tells, Unix seconds; None for no such header: a test's time is
+            seldom this machine's.
         most_open: Most requests at once.
     """
 
     def __init__(self, answer: Answering, *, fault: Faulting | None = None) -> None:
         self.answer = answer
         self.fault: Faulting = fault or (lambda _: None)
-        self.clock: Callable[[], float] = time.time  # noqa: TID251 - a server's own clock
+        self.clock: Callable[[], float] | None = None
         self.asked: list[Asked] = []
         self.open = 0
         self.most_open = 0
@@ -236,9 +236,6 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return super().date_time_string(self.server.double.clock())
-
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
@@ -273,7 +270,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(body, fault)
 
     def _send(self, body: bytes, fault: Fault) -> None:
-        self.send_response(fault.status)
+        self.send_response_only(fault.status)
+        if self.server.double.clock is not None:
+            self.send_header("Date", self.date_time_string(self.server.double.clock()))
         for name, value in {"Content-Type": "application/json", **fault.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))

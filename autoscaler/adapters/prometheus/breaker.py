@@ -46,6 +46,12 @@ class Breaker:
         with self._changed:
             return self._state()
 
+    @property
+    def problem(self) -> str:
+        """Why the last call failed, in one line; empty if it did not."""
+        with self._changed:
+            return self._why if self._failures else ""
+
     @contextmanager
     def call(self, deadline: float) -> Iterator[None]:
         """Make one call inside; what it raises is counted.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
 from autoscaler.adapters.prometheus.questions import Points, Question, Rows, raw_times
 from autoscaler.adapters.prometheus.windows import Floats, Track
-from autoscaler.core.observation import Gap, GapReason, Series
+from autoscaler.core.observation import Gap, GapReason, PodSample, Series
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 Target = tuple[str, str]
@@ -32,6 +32,7 @@ class _Kept:
         question: Who asks for the newest.
         filler: Who still asks for its past, if another question does.
         gap: What was lacking in the newest answer.
+        pods: The newest sample of each pod, where the query tells pods apart.
     """
 
     asks: tuple[object, ...]
@@ -41,6 +42,7 @@ class _Kept:
     question: Question
     filler: Question | None = None
     gap: Gap | None = None
+    pods: Mapping[str, PodSample] = field(default_factory=dict)
 
 
 class SignalMemory:
@@ -108,18 +110,23 @@ class SignalMemory:
         partial = Gap(GapReason.PARTIAL, f"{source}: {'; '.join(warnings)}") if warnings else None
         for key, served in question.planned.serves.items():
             points, ages = rows.values.get(key, ()), [age.get(key, ()) for age in rows.ages]
-            gap = _gap(question, key, points, ages, rows.faults.get(key), end) if newest else None
+            pods = rows.pods.get(key, {})
+            gap = None
+            if newest:
+                some = points or max((of for of, _ in pods.values()), key=_end, default=())
+                gap = _gap(question, key, some, ages, rows.faults.get(key), end)
             for workload, signal in served:
                 kept = self._kept[workload][signal]
                 if newest:
                     kept.gap = gap or partial
+                    kept.pods = _pod_samples(question.planned, pods)
                 if points:
                     _add(kept.track, points, ages, question.planned.step_seconds, newest=newest)
 
     def seen(
         self, workload: str, now: float, notes: Mapping[str, Gap | None]
-    ) -> tuple[Mapping[str, Series], Mapping[str, Gap]]:
-        """Return a workload's series, and what was lacking.
+    ) -> tuple[Mapping[str, Series], Mapping[str, Gap], Mapping[str, Mapping[str, PodSample]]]:
+        """Return a workload's series, what was lacking, and the samples of its pods.
 
         Args:
             workload: Its key.
@@ -128,6 +135,7 @@ class SignalMemory:
         """
         signals: dict[str, Series] = {}
         missing: dict[str, Gap] = {}
+        pods: dict[str, Mapping[str, PodSample]] = {}
         for name, kept in self._kept.get(workload, {}).items():
             series = kept.track.series(now - kept.window, now - kept.newest_window)
             if len(series):
@@ -135,7 +143,9 @@ class SignalMemory:
             gap = _worst(kept, notes[kept.question.planned.source])
             if gap is not None:
                 missing[name] = gap
-        return signals, missing
+            if kept.pods:
+                pods[name] = kept.pods
+        return signals, missing, pods
 
 
 def _handed_down(
@@ -154,19 +164,22 @@ def _handed_down(
         asked = spec.signals[signal]
         asks = (spec.source, asked.query, step, tuple(sorted(spec.match.items())))
         before = old.get(workload, {}).get(signal)
-        same = before is not None and before.asks == asks
-        kept.setdefault(workload, {})[signal] = now = _Kept(
+        if before is not None and before.asks != asks:
+            before = None
+        window = float(asked.window_seconds)
+        kept.setdefault(workload, {})[signal] = _Kept(
             asks,
-            window=asked.window_seconds,
-            newest_window=max(asked.window_seconds, asked.max_age) + step,
-            track=before.track if before is not None and same else Track(),
+            window=window,
+            newest_window=max(window, asked.max_age) + step,
+            track=Track() if before is None else before.track,
             question=question,
-            gap=before.gap if before is not None and same else None,
+            gap=None if before is None else before.gap,
+            pods={} if before is None else before.pods,
         )
-        if before is not None and same and before.window >= now.window and before.question.head:
-            heirs.append(before)
-        else:
+        if before is None or before.window < window or before.question.head is None:
             new.add((workload, signal))
+        else:
+            heirs.append(before)
     if not heirs:
         return set()
     question.inherit({before.question for before in heirs} | {
@@ -239,6 +252,25 @@ def _gap(
     else:
         text = f"no series for {who}"
     return Gap(GapReason.EMPTY, f"{planned.source}: {text}")
+
+
+def _end(points: Points) -> float:
+    return float(points[-1][0]) if points else -math.inf
+
+
+def _pod_samples(
+    planned: PlannedQuery, pods: Mapping[str, tuple[Points, Points]]
+) -> dict[str, PodSample]:
+    """Return the newest sample of each pod, at its raw sample's own time."""
+    window = planned.range_seconds if "$window" in planned.template else planned.step_seconds
+    found = {}
+    for pod, (points, ages) in pods.items():
+        raw = {float(at): float(time) for at, time in ages}
+        dated = [(at, value) for at, value in points if float(at) in raw or not planned.selectors]
+        if dated:
+            at, value = dated[-1]
+            found[pod] = PodSample(float(value), raw.get(float(at), float(at)), float(window))
+    return found
 
 
 def _add(track: Track, points: Points, ages: list[Points], step: float, *, newest: bool) -> None:

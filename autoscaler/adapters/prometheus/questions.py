@@ -7,6 +7,7 @@ dropped.
 """
 
 import math
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ VANISHED_SECONDS: Final = 300.0
 SPREAD_FROM_SECONDS: Final = 60
 """Questions with a longer step than this are not all asked in the same cycle."""
 
+_BY_POD: Final = re.compile(r"\bby\s*\([^()]*\bpod\b[^()]*\)")
+
 Points = Sequence[Sequence[Any]]
 Key = tuple[str, ...]
 
@@ -42,11 +45,13 @@ class Rows:
         values: The evaluated points: [time, "value"], oldest first.
         ages: For each selector, the points of its newest raw sample.
         faults: Why a combination of label values cannot be used, in one sentence.
+        pods: Where a query gives a value for each pod: the points of each, and of its raw samples.
     """
 
     values: Mapping[Key, Points]
     ages: tuple[Mapping[Key, Points], ...]
     faults: Mapping[Key, str]
+    pods: Mapping[Key, Mapping[str, tuple[Points, Points]]]
 
 
 class Question:
@@ -62,6 +67,7 @@ class Question:
         head: The newest point that was ever wanted; None before the first cycle.
         most_points: Points asked for at once; halved when an answer is too large.
         supplement: Whether it only fetches the past of workloads that came later.
+        signals: How many signals of workloads it serves.
         answered: The newest point that was ever answered.
         failure: Why the newest point was not answered; empty if it was.
     """
@@ -69,6 +75,7 @@ class Question:
     def __init__(self, planned: PlannedQuery, *, supplement: bool = False) -> None:
         self.planned = planned
         self.supplement = supplement
+        self.signals = sum(map(len, planned.serves.values()))
         self.answered = -(2**62)
         self.failure = ""
         self.text = dated(planned)
@@ -141,7 +148,10 @@ class Question:
 
     def rows_in(self, answer_rows: Iterable[Mapping[str, Any]]) -> Rows:
         """Sort the rows of an answer by workload; those that serve nobody are left out."""
-        return _sorted(answer_rows, self.planned)
+        sorter = _Sorter(self.planned)
+        for row in answer_rows:
+            sorter.add(row)
+        return sorter.rows()
 
 
 def dated(planned: PlannedQuery) -> str:
@@ -149,7 +159,8 @@ def dated(planned: PlannedQuery) -> str:
 
     Where a plan knows of no selector (the query reads no series) the values stand alone.
     """
-    by = f" by ({', '.join(planned.labels)})" if planned.labels else ""
+    names = [*planned.labels, *(["pod"] if _BY_POD.search(planned.promql) else [])]
+    by = f" by ({', '.join(dict.fromkeys(names))})" if names else ""
     parts = [f"(\n{planned.promql}\n)"]
     parts += [f"max{by} (timestamp({selector}))" for selector in planned.selectors]
     return "\nor ".join(
@@ -201,39 +212,72 @@ def _phase(planned: PlannedQuery) -> int:
     return zlib.crc32(text.encode()) % planned.step_seconds
 
 
-def _sorted(rows: Iterable[Mapping[str, Any]], planned: PlannedQuery) -> Rows:
-    labels, serves = planned.labels, planned.serves
-    count = len(planned.selectors)
-    values: dict[Key, Points] = {}
-    faults: dict[Key, str] = {}
-    ages: tuple[dict[Key, Points], ...] = tuple({} for _ in range(count))
-    for row in rows:
+class _Sorter:
+    """Puts rows where they belong, one by one."""
+
+    def __init__(self, planned: PlannedQuery) -> None:
+        self.planned = planned
+        self.values: dict[Key, Points] = {}
+        self.faults: dict[Key, str] = {}
+        self.ages: tuple[dict[Key, Points], ...] = tuple({} for _ in planned.selectors)
+        self.pods: dict[Key, dict[str, Points]] = {}
+        self.pod_ages: dict[Key, dict[str, Points]] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
         metric, points = row.get("metric", {}), row.get("values")
-        key = tuple(metric.get(label, "") for label in labels)
-        if key not in serves:
-            continue
+        key = tuple([metric.get(label, "") for label in self.planned.labels])
+        if key not in self.planned.serves:
+            return
         part = metric.get(PART, "0")
-        if part != "0":
-            if points is not None and part.isdecimal() and int(part) <= count:
-                ages[int(part) - 1][key] = points
-        elif points is None:
-            faults[key] = "the query gives native histograms; take histogram_quantile() of them"
-        elif key in values or key in faults:
-            values.pop(key, None)
-            faults[key] = f"the query gives several series; {_remedy(metric, labels)}"
-        elif labels and len(metric) > len(labels) + 1 and _strange(metric, labels):
-            strange = ", ".join(_strange(metric, labels))
-            faults[key] = f"the query keeps the label {strange}; {_remedy(metric, labels)}"
-        else:
-            values[key] = points
-    return Rows(values, ages, faults)
+        if part == "0":
+            self._value(key, metric, points)
+        elif points and part.isdecimal() and int(part) <= len(self.ages):
+            self._age(key, metric, points, self.ages[int(part) - 1])
+
+    def rows(self) -> Rows:
+        pods: dict[Key, dict[str, tuple[Points, Points]]] = {}
+        for key, values in self.pods.items():
+            ages = self.pod_ages.get(key, {})
+            pods[key] = {pod: (points, ages.get(pod, ())) for pod, points in values.items()}
+        return Rows(self.values, self.ages, self.faults, pods)
+
+    def _value(self, key: Key, metric: Mapping[str, str], points: Points | None) -> None:
+        labels = self.planned.labels
+        strange = () if len(metric) <= len(labels) + (PART in metric) else _strange(metric, labels)
+        if points is None:
+            fault = "the query gives native histograms; take histogram_quantile() of them"
+            self.faults[key] = fault
+        elif strange == ["pod"] and key not in self.values:
+            self.pods.setdefault(key, {})[metric["pod"]] = points
+        elif key in self.values or key in self.pods:
+            self.values.pop(key, None)
+            self.pods.pop(key, None)
+            self.faults[key] = f"the query gives several series; {_remedy(strange, labels)}"
+        elif labels and strange:
+            named = ", ".join(strange)
+            self.faults[key] = f"the query keeps the label {named}; {_remedy(strange, labels)}"
+        elif key not in self.faults:
+            self.values[key] = points
+
+    def _age(
+        self, key: Key, metric: Mapping[str, str], points: Points, ages: dict[Key, Points]
+    ) -> None:
+        """Note the newest raw samples; of several pods the newest of them all."""
+        pod = metric.get("pod")
+        if pod is not None and "pod" not in self.planned.labels:
+            self.pod_ages.setdefault(key, {})[pod] = points
+            if key in ages:
+                newest = {float(at): float(raw) for at, raw in ages[key]}
+                for at, raw in points:
+                    newest[float(at)] = max(float(raw), newest.get(float(at), -math.inf))
+                points = sorted(newest.items())
+        ages[key] = points
 
 
 def _strange(metric: Mapping[str, str], labels: tuple[str, ...]) -> list[str]:
     return sorted(metric.keys() - {*labels, PART, "__name__"})
 
 
-def _remedy(metric: Mapping[str, str], labels: tuple[str, ...]) -> str:
+def _remedy(strange: Sequence[str], labels: tuple[str, ...]) -> str:
     how = "sum by ($labels) (...)" if labels else "sum(...)"
-    differing = _strange(metric, labels)
-    return f"aggregate them with {how}" + (f" over {', '.join(differing)}" if differing else "")
+    return f"aggregate them with {how}" + (f" over {', '.join(strange)}" if strange else "")

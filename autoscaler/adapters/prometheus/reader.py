@@ -10,14 +10,14 @@ from typing import Final, Self
 import numpy as np
 
 from autoscaler.adapters.prometheus.answers import Answer
-from autoscaler.adapters.prometheus.breaker import BreakerState
 from autoscaler.adapters.prometheus.errors import SourceError
 from autoscaler.adapters.prometheus.memory import SignalMemory
 from autoscaler.adapters.prometheus.plan import QueryPlan
 from autoscaler.adapters.prometheus.questions import Question, Rows
 from autoscaler.adapters.prometheus.source import PrometheusSource
-from autoscaler.core.observation import Gap, GapReason, Series
+from autoscaler.core.observation import Gap, GapReason, PodSample, Series
 from autoscaler.core.workload import FleetSpec
+from autoscaler.telemetry.report import SourceReport
 
 MAX_SKEW_SECONDS: Final = 10.0
 """Clocks that differ by more are told of. The header that shows it is exact to a second."""
@@ -30,33 +30,24 @@ class SignalsSeen:
     Attributes:
         signals: The series by signal name, where there is any sample within the window.
         missing: What was lacking in the newest answer; such a signal may still have a series.
+        pod_samples: The newest sample of each pod, where a query keeps the label `pod`: by signal,
+            then by pod.
     """
 
     signals: Mapping[str, Series] = field(default_factory=dict)
     missing: Mapping[str, Gap] = field(default_factory=dict)
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class SourceFigures:
-    """What a source was asked since the start.
-
-    Attributes:
-        queries: Calls that were begun.
-        failures: Calls without a useful answer.
-        seconds: Time that the calls took, all together.
-        rows: Rows that came back.
-        body_bytes: Length of the answers.
-        skew_seconds: Its clock minus ours, by the newest answer; None before the first.
-        breaker: Whether it is being asked.
-    """
+class _Tally:
+    """What a source was asked in a cycle; answers that come late count in the next."""
 
     queries: int = 0
     failures: int = 0
     seconds: float = 0.0
-    rows: int = 0
-    body_bytes: int = 0
+    signals: int = 0
     skew_seconds: float | None = None
-    breaker: BreakerState = BreakerState.CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +108,7 @@ class SignalReader:
         self._busy: set[Question] = set()
         self._filling: set[Question] = set()
         self._now_less_monotonic = 0.0
-        self._figures = {name: SourceFigures() for name in self._sources}
+        self._tallies = {name: _Tally() for name in self._sources}
 
     @property
     def plan(self) -> QueryPlan | None:
@@ -129,11 +120,18 @@ class SignalReader:
         """Bytes of samples held."""
         return self._memory.nbytes
 
-    def figures(self) -> Mapping[str, SourceFigures]:
-        """Return what each source was asked since the start."""
-        for name, source in self._sources.items():
-            self._figures[name].breaker = source.breaker.state
-        return self._figures
+    def reports(self) -> dict[str, SourceReport]:
+        """Return what each source was asked in the last cycle, by its name."""
+        return {
+            name: SourceReport(
+                tally.queries,
+                tally.failures,
+                tally.seconds,
+                tally.signals,
+                problem=self._sources[name].breaker.problem,
+            )
+            for name, tally in self._tallies.items()
+        }
 
     def read(self, fleet: FleetSpec, now: float) -> Mapping[str, SignalsSeen]:
         """Return what can be seen of each workload, by its key.
@@ -148,6 +146,9 @@ class SignalReader:
         begun = self._monotonic()
         self._now_less_monotonic = now - begun
         self._memory.follow(fleet)
+        for tally in self._tallies.values():
+            tally.queries = tally.failures = tally.signals = 0
+            tally.seconds = 0.0
         self._take_what_came()
         self._ask(now, begun)
         deadline = begun + self._deadline
@@ -263,18 +264,17 @@ class SignalReader:
         if came.asked is None:
             self._filling.discard(question)
             return
-        figures = self._figures[question.planned.source]
-        figures.queries += 1
-        figures.seconds += came.seconds
+        tally = self._tallies[question.planned.source]
+        tally.queries += 1
+        tally.seconds += came.seconds
         if came.answer is not None and came.rows is not None:
-            figures.rows += len(came.answer.rows)
-            figures.body_bytes += came.answer.body_bytes
+            tally.signals += question.signals
             if came.answer.date is not None:
                 ours = self._now_less_monotonic + came.answer.received
-                figures.skew_seconds = came.answer.date + 0.5 - ours
+                tally.skew_seconds = came.answer.date + 0.5 - ours
             self._memory.take(question, came.asked, came.rows, came.answer.warnings)
         elif came.error is not None:
-            figures.failures += 1
+            tally.failures += 1
             if came.error.too_large:
                 question.shrink()
             if came.newest:
@@ -297,7 +297,7 @@ class SignalReader:
             known = ", ".join(sorted(self._sources)) or "none"
             text = f"no source is called {name!r}; configured are: {known}"
             return Gap(GapReason.ERROR, text)
-        skew = self._figures[name].skew_seconds
+        skew = self._tallies[name].skew_seconds
         if skew is None or abs(skew) <= self._max_skew:
             return None
         side = "ahead of" if skew > 0 else "behind"

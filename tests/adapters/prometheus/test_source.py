@@ -74,13 +74,14 @@ def times(count: int, fault: Fault) -> Faulting:
 def test_a_range_comes_back_whole_and_at_the_times_that_were_asked_for(
     double: PrometheusDouble,
 ) -> None:
+    double.clock = lambda: NOON + 31
     with a_source(double.url) as source:
         answer = source.query_range("up", NOON + 0.25, NOON + 30.25, 15)
 
     assert answer.kind == "matrix"
     assert answer.rows[0]["metric"] == {"model_name": "m"}
     assert answer.rows[0]["values"] == [[NOON + 0.25 + 15 * n, "7.0"] for n in range(3)]
-    assert answer.date is not None
+    assert answer.date == NOON + 31
     assert answer.body_bytes > 50
 
 
