@@ -65,7 +65,7 @@ class RotatingJournal:
         self._retry_at = -float("inf")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder)
+            self._lock: int | None = _locked(folder)
             for partial in folder.glob(".cycles-*.partial"):
                 partial.unlink(missing_ok=True)
             files = rotated_files(folder)
@@ -111,9 +111,11 @@ class RotatingJournal:
                 raise JournalError(self.problem) from error
 
     def close(self) -> None:
-        """Write no more, and let another process have the folder."""
+        """Write no more, and let another process have the folder; a second time does nothing."""
         self._leave()
-        os.close(self._lock)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
     def __enter__(self) -> Self:
         return self

@@ -311,7 +311,9 @@ def test_two_processes_do_not_share_a_folder(folder: Path) -> None:
         RotatingJournal(folder, FLEET)
 
     assert str(error.value) == f"{folder}: another process keeps its journal there"
-    RotatingJournal(folder, FLEET).close()
+    later = RotatingJournal(folder, FLEET)
+    later.close()
+    later.close()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
