@@ -44,13 +44,13 @@ class Asked:
 
     @property
     def kind(self) -> str:
-        """The resource with its group, such as deployments.apps/scale."""
+        """The resource with its group, such as deployments.apps/scale; else the path."""
+        if not self.resource:
+            return self.path
         plural, slash, sub = self.resource.partition("/")
         return f"{plural}.{self.group}{slash}{sub}" if self.group else self.resource
 
     def __str__(self) -> str:
-        if not self.resource:
-            return f"{self.verb} {self.path}"
         where = "/".join(part for part in (self.namespace, self.name) if part)
         return f"{self.verb} {self.kind} {where}".rstrip()
 
@@ -145,7 +145,7 @@ def refused(
 def _meaning(asked: Asked, status: int, answer: Mapping[str, Any], said: str) -> str:
     said = said or "no reason given"
     where = f" in namespace {asked.namespace}" if asked.namespace else ""
-    what = asked.kind or asked.path
+    what = asked.kind
     if status == 404 and asked.name and _names_an_object(answer):
         return "404, there is no such object"
     if status == 404 and asked.namespace and _names_an_object(answer):

@@ -37,14 +37,10 @@ class WatchLimits:
     relist_after_seconds: float = 60.0
     page: int = 500
     first_wait_seconds: float = 0.5
-    longest_wait_seconds: float = 30.0
+    longest_wait_seconds: float = 15.0
 
 
 DEFAULT_WATCH: Final = WatchLimits()
-
-
-class _OutdatedError(Exception):
-    """The server no longer remembers where we were: list again."""
 
 
 class Watched(Generic[T]):
@@ -186,14 +182,12 @@ class Watched(Generic[T]):
         while not self._ended.is_set():
             try:
                 self._round()
-            except _OutdatedError:
-                self._version = ""
             except (KubernetesError, KeyError, TypeError, ValueError, AttributeError) as error:
                 if isinstance(error, KubernetesError) and error.status == 410:
                     self._version = ""
                     if not self._failures:
-                        self._failures += 1
-                        continue
+                        self._failures = 1
+                        continue  # list again at once; but not in a loop
                 self.fail(error)
                 self._listed.set()
                 self._pause()
@@ -202,10 +196,11 @@ class Watched(Generic[T]):
         """List if there is need, then watch to the end of one watch."""
         if not self._version or self.age > self._limits.relist_after_seconds:
             self.refresh()
-            self.trouble, self.not_served, self._failures = "", False, 0
+            self.trouble, self.not_served = "", False
             self._listed.set()
         spread = 0.8 + 0.4 * self._connection.chance()
         seconds = max(1, round(self._limits.watch_seconds * spread))
+        began = self._connection.monotonic()
         stream = self._connection.follow(
             self.path,
             (
@@ -216,12 +211,13 @@ class Watched(Generic[T]):
             read_seconds=seconds + self._limits.silence_seconds,
         )
         self._stream = stream
-        began = self._connection.monotonic()
         if self._ended.is_set():
             stream.stop()
         heard = self._take(stream.lines())
-        # A server (or a proxy) that ends every watch at once must not be asked in a loop.
-        if not heard and self._connection.monotonic() - began < 1.0:
+        if heard or self._connection.monotonic() - began >= 1.0:
+            self._failures = 0
+        else:
+            # A server (or a proxy) that ends every watch at once must not be asked in a loop.
             self._pause()
 
     def _take(self, lines: Iterator[bytes]) -> bool:
@@ -230,9 +226,11 @@ class Watched(Generic[T]):
             event = orjson.loads(line)
             body = event["object"]
             if event["type"] == "ERROR":
-                if body.get("code") == 410:
-                    raise _OutdatedError
-                raise ValueError(f"{self._what}: the watch says {body.get('message')}")
+                raise KubernetesError(
+                    f"{self._what}: the watch says {body.get('message')}",
+                    asked=self._what,
+                    status=body.get("code"),
+                )
             with self._writing:
                 if event["type"] == "DELETED":
                     self._objects.pop(_key(body), None)

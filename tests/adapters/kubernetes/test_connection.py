@@ -67,7 +67,9 @@ def test_a_merge_patch_says_who_writes(api: FakeApiServer, connection: Connectio
         pytest.param({"breaks": Break.RESET}, id="connection reset"),
         pytest.param({"breaks": Break.HALF}, id="half an answer"),
         pytest.param({"breaks": Break.MALFORMED}, id="no JSON"),
-        pytest.param({"breaks": Break.HANG}, id="no answer within the time-out"),
+        pytest.param(
+            {"breaks": Break.HANG}, id="no answer within the time-out", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_passes_is_asked_again(
@@ -327,7 +329,9 @@ def test_a_token_that_cannot_be_renewed_is_told(
     def fail(configuration: Any) -> None:
         raise OSError("token: permission denied")
 
-    configuration = Configuration(host="http://127.0.0.1:1", api_key={"BearerToken": "bearer abc"})
+    configuration: Any = Configuration(
+        host="http://127.0.0.1:1", api_key={"BearerToken": "bearer abc"}
+    )
     configuration.refresh_api_key_hook = fail
     connection = Connection(configuration, limits=HASTY)
 
@@ -348,3 +352,21 @@ def test_outside_of_a_cluster_the_usual_kubeconfig_counts(
 
     assert connection.host == api.address
     connection.close()
+
+
+def test_a_line_without_an_end_is_not_kept(
+    api: FakeApiServer, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoscaler.adapters.kubernetes.connection._LONGEST_LINE", 100)
+
+    def endless(came: socket.socket) -> None:
+        came.recv(4096)
+        came.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1000)
+
+    with a_server(endless) as port:
+        connection = Connection(Configuration(host=f"http://127.0.0.1:{port}"), limits=HASTY)
+        stream = connection.follow("/api/v1/pods", (), read_seconds=1.0)
+
+        with pytest.raises(KubernetesError, match=r"watch pods: .*a line longer than 100 bytes"):
+            list(stream.lines())
+        connection.close()

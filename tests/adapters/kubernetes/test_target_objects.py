@@ -150,8 +150,10 @@ def test_ready_is_never_more_than_the_wish(desired: int, ready: int, total: int)
 
 
 def test_what_is_kept_is_small_and_suffices() -> None:
-    field = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {}}}}
-    note = {"f:metadata": {"f:annotations": {"f:inference-autoscaler.dev/paused": {}, "f:x": {}}}}
+    field: Any = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {}}}}
+    note: Any = {
+        "f:metadata": {"f:annotations": {"f:inference-autoscaler.dev/paused": {}, "f:x": {}}}
+    }
     whole = a_target(
         metadata={
             "annotations": {"inference-autoscaler.dev/paused": "true", "long": "x" * 2000},

@@ -70,6 +70,7 @@ def test_changes_come_by_themselves(api: FakeApiServer, watched: Watched[int]) -
     assert watched.get("default", "new") == 9
 
 
+@pytest.mark.slow
 def test_a_watch_that_ended_goes_on_where_it_was(api: FakeApiServer, watched: Watched[int]) -> None:
     eventually(lambda: len(api.requests.matching("WATCH")) >= 2)
     scale(api, "d1", 7)
@@ -87,7 +88,7 @@ def test_a_watch_that_ended_goes_on_where_it_was(api: FakeApiServer, watched: Wa
         pytest.param({"breaks": Break.RESET}, id="connection reset"),
         pytest.param({"breaks": Break.HALF}, id="half an event"),
         pytest.param({"breaks": Break.MALFORMED}, id="an event that is no JSON"),
-        pytest.param({"breaks": Break.HANG}, id="no answer"),
+        pytest.param({"breaks": Break.HANG}, id="no answer", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_watch_misses_nothing(
@@ -128,6 +129,7 @@ def test_pages_that_expire_midway_are_asked_for_from_the_start(
     followed.stop()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_shows_as_age(api: FakeApiServer, watched: Watched[int]) -> None:
     api.stop()
     eventually(lambda: watched.age > 0.3)
@@ -142,6 +144,7 @@ def test_a_server_that_is_away_shows_as_age(api: FakeApiServer, watched: Watched
     eventually(lambda: watched.unusable(2.0) == "" and watched.trouble == "")
 
 
+@pytest.mark.slow
 def test_a_silent_watch_shows_as_age_and_is_left(api: FakeApiServer, watched: Watched[int]) -> None:
     limits = WatchLimits(
         watch_seconds=1.0, silence_seconds=0.2, relist_after_seconds=0.5, first_wait_seconds=0.01
@@ -169,19 +172,45 @@ def test_a_quiet_watch_is_confirmed_by_bookmarks(api: FakeApiServer, watched: Wa
     assert len(api.requests.matching("GET", PATH)) == lists
 
 
-def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_loop(
-    api: FakeApiServer, connection: Connection
+@pytest.mark.parametrize("answer", ["ends at once", "has always forgotten"])
+def test_a_useless_server_is_not_asked_in_a_loop(
+    api: FakeApiServer, connection: Connection, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     api.add(objects.deployment("d", replicas=1))
-    slow = WatchLimits(first_wait_seconds=0.2, longest_wait_seconds=0.2)
-    with api.faults.during(method="WATCH", status=200):
-        followed = Watched(connection, PATH, count, limits=slow)
-        followed.start()
-        assert followed.wait(5)
-        time.sleep(0.5)
-        followed.stop()
+    slow = WatchLimits(first_wait_seconds=0.1, longest_wait_seconds=0.1)
+    watches: list[str] = []
 
-    assert 1 <= len(api.requests.matching("WATCH")) <= 6
+    class Ended:
+        def lines(self) -> Iterator[bytes]:
+            watches.append(answer)
+            if answer == "has always forgotten":
+                yield b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}'
+
+        def stop(self) -> None:
+            """It has ended."""
+
+    monkeypatch.setattr(connection, "follow", lambda *_, **__: Ended())
+    followed = Watched(connection, PATH, count, limits=slow)
+    followed.start()
+    assert followed.wait(5)
+    time.sleep(0.5)
+    followed.stop()
+
+    assert 2 <= len(watches) <= 12
+    assert len(api.requests.matching("GET", PATH)) <= len(watches)
+
+
+def test_a_watch_that_opens_while_it_is_stopped_ends_too(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    followed = Watched(connection, PATH, count, limits=QUICK)
+    api.faults.add(method="WATCH", delay=0.3)
+    followed.start()
+    assert followed.wait(5)
+    began = time.monotonic()
+    followed.stop()
+
+    assert time.monotonic() - began < 0.9
 
 
 def test_one_object_that_cannot_be_read_takes_no_other_with_it(
@@ -227,6 +256,7 @@ def test_a_collection_that_may_not_be_listed_says_so_at_once(api: FakeApiServer)
     connection.close()
 
 
+@pytest.mark.slow
 def test_only_wanted_collections_are_followed(api: FakeApiServer, connection: Connection) -> None:
     watches = Watches(connection, limits=QUICK)
     first = watches.want(PATH, count)
