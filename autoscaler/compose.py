@@ -27,9 +27,11 @@ from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.config.reload import PolicyFiles
 from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.workload import FleetSpec
+from autoscaler.journal import Limits, RotatingJournal
 from autoscaler.service import Alone, Leadership, Parts, Service, wall
 from autoscaler.settings import Settings
 from autoscaler.state import FileStore, StateStore
+from autoscaler.telemetry.narrator import Narrator
 
 
 def compose(
@@ -62,6 +64,7 @@ def compose(
             connection, settings.namespace, say=log.warning, flag=settings.kill_switch
         ).read,
     )
+    journal = _journal(settings, fleet)
     scaling = _Scaling(settings, connection, kinds, observer, leadership.is_leader)
     scaling.use(fleet)
 
@@ -72,6 +75,8 @@ def compose(
         for source in sources.values():
             source.close()
         connection.close()
+        if journal is not None:
+            journal.close()
 
     return Parts(
         observer=observer,
@@ -82,6 +87,7 @@ def compose(
         replan=scaling.use,
         sources=signals.reports,
         store=_store(settings, connection),
+        journal=journal,
         close=close,
     )
 
@@ -98,7 +104,7 @@ def live_service(settings: Settings, files: PolicyFiles, *, follow: bool = True)
         ConfigError: There is no way to Kubernetes; the message says why.
     """
     parts = compose(settings, files.loaded.fleet, clock=wall, follow=follow)
-    return Service(settings, files, parts)
+    return Service(settings, files, parts, narrate=Narrator().narrate)
 
 
 def signal_reader(settings: Settings, sources: Mapping[str, PrometheusSource]) -> SignalReader:
@@ -197,6 +203,13 @@ def _leadership(
         durations=durations,
         say=log.info,
     )
+
+
+def _journal(settings: Settings, fleet: FleetSpec) -> RotatingJournal | None:
+    if settings.journal is None:
+        return None
+    limits = Limits(file_bytes=settings.journal_max_bytes, files=settings.journal_files)
+    return RotatingJournal(settings.journal, fleet, limits)
 
 
 def _store(settings: Settings, connection: Connection) -> StateStore | None:

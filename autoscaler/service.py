@@ -6,6 +6,7 @@ Here, and nowhere else, the wall clock is read.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -78,6 +79,19 @@ class Leadership(Protocol):
         ...
 
 
+class LastingJournal(Journal, Protocol):
+    """A journal that never ends."""
+
+    @property
+    def problem(self) -> str:
+        """Why cycles are not kept at present; empty while they are."""
+        ...
+
+    def expect(self, fleet: FleetSpec, state: FleetState) -> None:
+        """Hear what the next cycle is decided by."""
+        ...
+
+
 class Alone:
     """Leadership where there is nobody else."""
 
@@ -117,7 +131,7 @@ class Parts:
     replan: Callable[[FleetSpec], None] = lambda fleet: None
     sources: Callable[[], dict[str, SourceReport]] = dict
     store: StateStore | None = None
-    journal: Journal | None = None
+    journal: LastingJournal | None = None
     announce: Callable[[Cycle], None] = lambda cycle: None
     close: Callable[[], None] = _nothing
 
@@ -252,11 +266,13 @@ class Service:
 
     def _cycle(self, now: float) -> str:
         """Run the controller; return why the cycle could not be kept, if so."""
-        try:
+        journal = self._parts.journal
+        if journal is not None:
+            journal.expect(self.controller.fleet, self.controller.state)
+        # Where the record is lost, everything was decided and done all the same.
+        with suppress(JournalError):
             self.controller.run_once(now)
-        except JournalError as error:  # everything was decided and done; only the record is lost
-            return str(error)
-        return ""
+        return journal.problem if journal is not None else ""
 
     def _lag(self, now: float) -> float:
         """How much later than planned the cycle of `now` began."""

@@ -19,6 +19,7 @@ from autoscaler.cli import (
     init,
     policies,
     queries,
+    rbac,
     replay,
     run,
     schema,
@@ -68,6 +69,7 @@ app.command("schema")(schema.schema)
 app.command("signals")(signals.signals)
 app.command("queries")(queries.queries)
 app.command("run")(run.run)
+app.command("rbac")(rbac.rbac)
 app.command("settings")(settings.settings)
 app.command("replay")(replay.replay)
 app.command("compare")(compare.compare)

@@ -8,28 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoscaler.cli.words import bold, columns, emit, emit_json, read_time, utc
+from autoscaler.cli.live_look import ask_controller, look_now
+from autoscaler.cli.trail import document_of, trail
+from autoscaler.cli.words import emit, emit_json, read_time, utc
 
 if TYPE_CHECKING:  # commands import what they need when they run
-    from autoscaler.core.decision import (
-        Cycle,
-        Decision,
-        NodePoolDecision,
-        Outcome,
-        Proposal,
-        Reading,
-    )
+    from autoscaler.core.decision import Cycle
 
 LAST = "last"
 _SECONDS = re.compile(r"\+[0-9]+(\.[0-9]+)?(e\+?[0-9]{1,2})?", re.IGNORECASE)
 
 
-def explain(
+def explain(  # noqa: PLR0917  # typer turns each into an option
     workload: Annotated[str, typer.Argument(help="Name, or namespace/name.")],
     journal: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="The file of cycles that a replay wrote, or a live journal's folder."),
-    ],
+    ] = None,
     at: Annotated[
         str,
         typer.Option(
@@ -37,13 +32,60 @@ def explain(
             "nearest cycle at or before it is shown."
         ),
     ] = LAST,
+    url: Annotated[
+        str | None, typer.Option(help="Ask the running controller at this address instead.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="With --url: file with the bearer token.")
+    ] = None,
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Look at the live cluster now, with this policy file or folder, and change "
+            "nothing; may be repeated."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With --policy: settings, as `autoscaler run` takes them.")
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(help="With --policy: address of the source called default.")
+    ] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="With --policy: kubeconfig.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="With --policy: context of the kubeconfig.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the trail as JSON.")] = False,
 ) -> None:
     """Say why a workload has the number it has.
 
     Prints the whole trail of one decision: signals, policies, rules, action; and what was decided
-    of its node pool.
+    of its node pool. From a journal, from a running controller (--url), or from a look at the
+    live cluster now (--policy).
     """
+    from autoscaler.core.errors import ConfigError
+
+    if [journal is not None, url is not None, bool(policy)].count(True) != 1:
+        raise ConfigError("one of --journal, --url and --policy should say where to look")
+    first: float | None
+    if journal is not None:
+        cycle, first, key, pool = _recorded(journal, workload, at)
+    elif url is not None:
+        first = None
+        cycle, key, pool = ask_controller(url, token_file, workload)
+    else:
+        flags = {"prometheus": prometheus, "kubeconfig": kubeconfig, "context": context}
+        first = None
+        cycle, key, pool = look_now(policy or [], config, flags, workload)
+    decision, sized = cycle.plan.decisions[key], cycle.plan.pools.get(pool)
+    if as_json:
+        emit_json(document_of(cycle, decision, sized))
+    else:
+        emit("\n".join(trail(cycle, decision, first, sized)))
+
+
+def _recorded(journal: Path, workload: str, at: str) -> tuple["Cycle", float, str, str]:
+    """Return a cycle of a journal, the time of the first, the workload's key and its pool."""
     from autoscaler.core.errors import ConfigError
     from autoscaler.journal import journal_files, read_header, read_journal
 
@@ -52,14 +94,9 @@ def explain(
     key = _key(journal, workload, header)
     cycles = (cycle for file in files for cycle in read_journal(file))
     cycle, first, line = _nearest(cycles, at, journal)
-    decision = cycle.plan.decisions.get(key)
-    if decision is None:
+    if key not in cycle.plan.decisions:
         raise ConfigError(f"{journal}:{line}: holds no decision for {key}, which the header names")
-    sized = cycle.plan.pools.get(_pool(header, key))
-    if as_json:
-        emit_json(_document(cycle, decision, sized))
-    else:
-        emit("\n".join(trail(cycle, decision, first, sized)))
+    return cycle, first, key, _pool(header, key)
 
 
 def _pool(header: dict[str, Any], key: str) -> str:
@@ -120,139 +157,3 @@ def _until(at: str, first: float) -> float:
             f"not {at!r}"
         )
     return time
-
-
-def trail(
-    cycle: "Cycle", decision: "Decision", first: float, sized: "NodePoolDecision | None" = None
-) -> list[str]:
-    """Return a decision as lines for a person, with that of its node pool beside it."""
-    now = cycle.plan.now
-    lines = [f"{bold(decision.workload)} at {utc(now)} ({now - first:+g} s since the first cycle)"]
-    lines += ["", *_head(decision), "", bold("replicas"), *_replicas(cycle, decision)]
-    lines += ["", bold("signals"), *(_signals(decision) or ["  none"])]
-    lines += ["", bold("policies"), *_proposals(decision)]
-    lines += ["", bold("steps"), *_steps(decision)]
-    lines += _actions(cycle, decision.workload)
-    if sized is not None:
-        change = _change(sized.current, sized.nodes)
-        lines += ["", bold(f"node pool {sized.pool}"), *_nodes(cycle, sized)]
-        lines += [f"  {bold(change)} ({sized.reason}): {sized.text}"]
-        lines += _actions(cycle, sized.pool)
-    return lines
-
-
-def _actions(cycle: "Cycle", key: str) -> list[str]:
-    lines = []
-    for outcome in _outcomes(cycle, key):
-        done = "done" if outcome.done else "not done"
-        detail = f": {outcome.detail}" if outcome.detail else ""
-        lines += [
-            "",
-            f"{bold('action')}  {outcome.action.before} -> {outcome.action.after}, {done}{detail}",
-        ]
-    return lines
-
-
-def _outcomes(cycle: "Cycle", key: str) -> list["Outcome"]:
-    return [one for one in cycle.outcomes if one.action.key == key]
-
-
-def _head(decision: "Decision") -> list[str]:
-    change = _change(decision.current, decision.replicas)
-    return [f"{bold(change)} ({decision.reason}): {decision.text}"]
-
-
-def _change(before: int | None, after: int | None) -> str:
-    if after is None or after == before:
-        return f"stays at {_count(after)}"
-    return f"{_count(before)} -> {_count(after)}"
-
-
-def _nodes(cycle: "Cycle", sized: "NodePoolDecision") -> list[str]:
-    seen = cycle.snapshot.pools.get(sized.pool)
-    if seen is None:
-        return ["  not seen"]
-    return [f"  {seen.desired} asked for, {seen.ready} ready, {sized.needed} needed"]
-
-
-def _count(replicas: int | None) -> str:
-    return "unknown" if replicas is None else str(replicas)
-
-
-def _replicas(cycle: "Cycle", decision: "Decision") -> list[str]:
-    seen = cycle.snapshot.observations.get(decision.workload)
-    if seen is None:
-        gap = cycle.snapshot.missing.get(decision.workload)
-        return [f"  not seen: {gap.reason} {gap.detail}".rstrip() if gap else "  not seen"]
-    status = seen.replicas
-    text = f"  {status.desired} asked for, {status.ready} ready, {status.starting} starting"
-    if status.failing:
-        text += f", {status.failing} failing"
-    if status.rolling:
-        text += ", a roll-out is under way"
-    return [text]
-
-
-def _signals(decision: "Decision") -> list[str]:
-    return columns([_signal(reading) for reading in decision.readings], indent="  ")
-
-
-def _signal(reading: "Reading") -> tuple[str, ...]:
-    return (
-        reading.signal,
-        str(reading.state),
-        "-" if reading.value is None else f"{reading.value:.4g}",
-        "" if reading.age_seconds is None else f"{reading.age_seconds:g} s old",
-        reading.why,
-    )
-
-
-def _proposals(decision: "Decision") -> list[str]:
-    rows = [(one.policy, _said(one), _why(one)) for one in decision.proposals]
-    wanted = "nothing" if decision.combined is None else str(decision.combined)
-    return [*columns(rows, indent="  "), f"  together: {wanted}"]
-
-
-def _said(proposal: "Proposal") -> str:
-    answer = proposal.recommendation
-    if answer is None or answer.replicas is None:
-        return "-"
-    return f"{answer.replicas}{' or more' if proposal.ageing or proposal.floor else ''}"
-
-
-def _why(proposal: "Proposal") -> str:
-    answer = proposal.recommendation
-    return " ".join(part for part in (answer.reason if answer else "", proposal.why) if part)
-
-
-def _steps(decision: "Decision") -> list[str]:
-    rows = [
-        (step.rule, f"{step.before} -> {step.after}", str(step.reason), step.text)
-        for step in decision.steps
-    ]
-    return columns(rows, indent="  ") or ["  no rule changed the number"]
-
-
-def _document(
-    cycle: "Cycle", decision: "Decision", sized: "NodePoolDecision | None"
-) -> dict[str, Any]:
-    from pydantic import TypeAdapter
-
-    from autoscaler.core.decision import Decision, NodePoolDecision, Outcome
-
-    def outcomes(key: str) -> list[Any]:
-        whole: list[Any] = TypeAdapter(list[Outcome]).dump_python(
-            _outcomes(cycle, key), mode="json"
-        )
-        return whole
-
-    document: dict[str, Any] = TypeAdapter(Decision).dump_python(decision, mode="json")
-    document = {
-        "time": utc(cycle.plan.now),
-        **document,
-        "outcomes": outcomes(decision.workload),
-    }
-    if sized is not None:
-        pool: dict[str, Any] = TypeAdapter(NodePoolDecision).dump_python(sized, mode="json")
-        document["node_pool"] = {**pool, "outcomes": outcomes(sized.pool)}
-    return document

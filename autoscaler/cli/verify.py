@@ -106,7 +106,7 @@ def _summary(verdict: "WorkloadVerdict") -> str:
 
 def _shown(difference: "Difference", started: float) -> Iterator[str]:
     """Yield both trails as one: what both hold, `-` what was recorded, `+` what would be now."""
-    from autoscaler.cli.explain import trail
+    from autoscaler.cli.trail import trail
 
     now = difference.cycle.plan.now
     yield f"line {difference.line}, {utc(now)}: - recorded, + now"

@@ -1,6 +1,6 @@
 """The trail of one decision as text: what was seen, said, changed and done."""
 
-from autoscaler.cli.explain import trail
+from autoscaler.cli.trail import trail
 from autoscaler.core.decision import (
     Action,
     Cycle,

@@ -1,0 +1,209 @@
+"""run --once, and explain against a live cluster or a running controller."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autoscaler.compose import live_service
+from autoscaler.config.reload import PolicyFiles
+from autoscaler.settings import read_settings
+from autoscaler.telemetry.access import ServerSettings
+from autoscaler.telemetry.http import TelemetryServer
+from tests.cli.conftest import Ran
+from tests.fakes.kubernetes import FakeApiServer, objects
+from tests.fakes.prometheus_double import Asked, Line, PrometheusDouble, always
+
+Run = Callable[..., Ran]
+TARGET = "/apis/apps/v1/namespaces/llm/deployments/chat"
+POLICY = """\
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: ScaledWorkload
+metadata: {name: chat, namespace: llm}
+spec:
+  target: {kind: Deployment, name: chat}
+  actuation: scale
+  replicas: {min: 1, max: 9}
+  match: {model_name: chat}
+  signals:
+    queue_length: {role: queue, query: "sum by ($labels) (vllm:num_requests_waiting{$match})"}
+  policies:
+    - {type: target-tracking, signal: queue_length, target: 10}
+"""
+
+
+def waiting(requests: float) -> Callable[[Asked], list[Line]]:
+    return lambda asked: [Line({"model_name": "chat"}, always(requests))]
+
+
+@pytest.fixture
+def prometheus() -> Iterator[PrometheusDouble]:
+    with PrometheusDouble(waiting(35)) as double:
+        yield double
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[FakeApiServer]:
+    with FakeApiServer(tmp_path) as server:
+        server.add(objects.config_map("other", namespace="ours"))
+        server.add(objects.deployment("chat", namespace="llm", replicas=2))
+        yield server
+
+
+@pytest.fixture
+def live(prometheus: PrometheusDouble, api: FakeApiServer) -> tuple[str, ...]:
+    Path("policy.yaml").write_text(POLICY)
+    return ("--prometheus", prometheus.url, "--kubeconfig", str(api.kubeconfig_path))
+
+
+def replicas(api: FakeApiServer) -> int:
+    found: int = api.peek(TARGET)["spec"]["replicas"]
+    return found
+
+
+@pytest.fixture
+def once(run: Run, live: tuple[str, ...]) -> Callable[..., Ran]:
+    def command(*more: str) -> Ran:
+        lease = "leaseSeconds=3", "renewSeconds=2", "retrySeconds=0.2", "leaseRequestSeconds=1"
+        quickly = [part for pair in lease for part in ("--set", pair)]
+        return run("run", "policy.yaml", "--once", "--namespace", "ours", *live, *quickly, *more)
+
+    return command
+
+
+def test_once_scales_prints_why_and_gives_the_lease_back(
+    once: Callable[..., Ran], api: FakeApiServer
+) -> None:
+    ran = once()
+
+    assert ran.code == 0, ran.err
+    assert replicas(api) == 4
+    lines = ran.out.split("\n")
+    assert lines[0].split() == ["workload", "current", "replicas", "reason", "done"]
+    assert lines[1].split() == ["llm/chat", "2", "4", "recommended", "yes"]
+    assert "llm/chat: " in ran.out
+    lease = api.peek("/apis/coordination.k8s.io/v1/namespaces/ours/leases/inference-autoscaler")
+    assert not lease["spec"].get("holderIdentity")
+
+
+def test_once_in_shadow_mode_changes_nothing(once: Callable[..., Ran], api: FakeApiServer) -> None:
+    ran = once("--shadow", "--json")
+
+    assert ran.code == 0
+    assert replicas(api) == 2
+    assert api.requests.writes == []
+    assert json.loads(ran.out)["workloads"][0]["replicas"] == "4"
+    assert json.loads(ran.out)["mode"] == "shadow"
+
+
+def test_once_fails_where_nothing_is_seen(
+    once: Callable[..., Ran], api: FakeApiServer, prometheus: PrometheusDouble
+) -> None:
+    prometheus.answer = lambda asked: []
+
+    ran = once()
+
+    assert ran.code == 1
+    assert replicas(api) == 2
+    assert "no series" in ran.out
+
+
+def test_once_fails_where_the_change_is_refused(
+    once: Callable[..., Ran], api: FakeApiServer
+) -> None:
+    api.faults.add(method="PATCH", path="/scale", status=403)
+
+    ran = once()
+
+    assert ran.code == 1
+    assert "no: " in ran.out
+    assert "grant the verb patch" in ran.out
+
+
+def test_wrong_settings_are_told_before_anything_is_asked(
+    run: Run, live: tuple[str, ...], api: FakeApiServer
+) -> None:
+    ran = run("run", "policy.yaml", *live, "--set", "interval=3")
+
+    assert (ran.code, ran.err) == (
+        2, "--set: should be NAME=VALUE with the name of a setting, not 'interval=3'\n"
+    )  # fmt: skip
+    assert api.requests.writes == []
+
+
+def test_explain_looks_at_the_live_cluster_and_changes_nothing(
+    run: Run, live: tuple[str, ...], api: FakeApiServer
+) -> None:
+    ran = run("explain", "chat", "--policy", "policy.yaml", *live)
+
+    assert ran.code == 0, ran.err
+    assert "llm/chat at " in ran.out
+    assert "2 -> 4 (recommended)" in ran.out
+    assert api.requests.writes == []
+    assert replicas(api) == 2
+
+
+def test_explain_of_an_unknown_workload_names_those_that_are_known(
+    run: Run, live: tuple[str, ...]
+) -> None:
+    ran = run("explain", "cat", "--policy", "policy.yaml", *live)
+
+    assert (ran.code, ran.err) == (
+        2, "policy.yaml: no workload is called 'cat'; there are: llm/chat\n"
+    )  # fmt: skip
+
+
+@pytest.fixture
+def controller(live: tuple[str, ...]) -> Iterator[TelemetryServer]:
+    """A controller that has run one cycle in shadow mode, with its server."""
+    flags = {"prometheus": live[1], "kubeconfig": live[3], "shadow": True}
+    Path("token").write_text("open sesame\n")
+    service = live_service(read_settings(flags=flags), PolicyFiles([Path("policy.yaml")]))
+    server = TelemetryServer(service.latest, ServerSettings(port=0, token_file=Path("token")))
+    server.start()
+    service.tick()
+    yield server
+    server.stop()
+    service.stop()
+
+
+def test_explain_asks_a_running_controller(run: Run, controller: TelemetryServer) -> None:
+    ran = run("explain", "llm/chat", "--url", controller.url, "--token-file", "token")
+
+    assert ran.code == 0, ran.err
+    assert "2 -> 4 (recommended)" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        pytest.param(("cat", "--token-file", "token"), 2, "cat", id="an unknown workload"),
+        pytest.param(("chat",), 1, "401", id="no token"),
+        pytest.param(("chat", "--token-file", "absent"), 2, "no such file", id="no token file"),
+    ],
+)
+def test_what_a_controller_refuses_is_told(
+    run: Run, controller: TelemetryServer, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    ran = run("explain", *arguments, "--url", controller.url)
+
+    assert ran.code == code
+    assert says in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        pytest.param((), 2, "one of --journal, --url and --policy", id="nowhere to look"),
+        pytest.param(("--url", "ftp://x"), 2, "should begin with http", id="no address"),
+        pytest.param(("--url", "http://127.0.0.1:9"), 1, "no answer", id="nobody there"),
+    ],
+)
+def test_explain_says_where_it_cannot_look(
+    run: Run, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    ran = run("explain", "chat", *arguments)
+
+    assert ran.code == code
+    assert says in ran.err
