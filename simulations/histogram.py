@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 
 from autoscaler.core.observation import FloatArray
-from simulations.trace import IntArray
 
 INFINITY: Final = float("inf")
 
@@ -77,9 +76,9 @@ def quantile(share: float, bounds: Sequence[float], cumulative: Sequence[float])
 
 
 def rate(
-    first_time: FloatArray,
-    newest_time: FloatArray,
-    samples: IntArray,
+    first_time: float,
+    newest_time: float,
+    samples: int,
     first: FloatArray,
     newest: FloatArray,
     now: float,
@@ -92,9 +91,9 @@ def rate(
     never to before the counter was zero (Prometheus, promql/functions.go, extrapolatedRate).
 
     Args:
-        first_time: Time of each source's first sample within (now - range, now]; shape (n,).
-        newest_time: Time of its newest one, above the first; shape (n,).
-        samples: How many samples it has in the range, at least 2; shape (n,).
+        first_time: Time of the first samples within (now - range, now].
+        newest_time: Time of the newest ones, above the first.
+        samples: How many samples the range has, at least 2.
         first: Values at the first sample; of counters that never fall; shape (n, m).
         newest: Values at the newest one; shape (n, m).
         now: Where the range ends, in the unit of the times.
@@ -108,10 +107,10 @@ def rate(
     spacing = sampled / (samples - 1)
     to_start = first_time - (now - range_seconds)
     to_end = now - newest_time
-    to_start = np.where(to_start >= spacing * 1.1, spacing / 2, to_start)
-    to_end = np.where(to_end >= spacing * 1.1, spacing / 2, to_end)
+    to_start = spacing / 2 if to_start >= spacing * 1.1 else to_start
+    to_end = spacing / 2 if to_end >= spacing * 1.1 else to_end
     # Back to zero, the counter would have grown by `first`: whichever is less counts.
-    before = np.minimum(increase * to_start[:, None], first * sampled[:, None])
-    rates: FloatArray = increase * (sampled + to_end)[:, None] + before
-    rates /= (sampled * range_seconds)[:, None]
+    before = np.minimum(increase * to_start, first * sampled)
+    rates: FloatArray = increase * (sampled + to_end) + before
+    rates /= sampled * range_seconds
     return rates

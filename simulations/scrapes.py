@@ -103,8 +103,6 @@ class Scrapes:
         scrape_seconds: Time between scrapes.
         now: Time of the newest scrape, seconds since the simulation began.
         seen: What the newest scrape saw.
-        busy: Share of the time since the scrape before that each of these replicas computed, 0 to
-            1; shape (n,).
         gateway_queue: Requests that no replica had.
     """
 
@@ -113,7 +111,6 @@ class Scrapes:
         self.scrape_seconds = scrape_seconds
         self.now = 0.0
         self.seen = _nobody()
-        self.busy: FloatArray = np.zeros(0)
         self.gateway_queue = 0
         self._scrapes = 0
         kept = int(keep_seconds / scrape_seconds) + 2
@@ -125,30 +122,37 @@ class Scrapes:
         self._first = np.zeros(_FEW_REPLICAS, dtype=np.int64)
         self._newest = np.full(_FEW_REPLICAS, -1, dtype=np.int64)
         self._busy_seconds = np.zeros(_FEW_REPLICAS)
+        self._before = 0.0
+        self._busy_before = np.zeros(0)
         self._answering: IntArray = np.zeros(0, dtype=np.int64)
         self._slots: IntArray = np.zeros(0, dtype=np.int64)
         self._rates: dict[float, Rates] = {}
 
     def scrape(self, pool: Scraped, arrived: int, now: float) -> None:
         """Store one sample of everything; the pool has advanced to `now`."""
-        before, self.now = self.now, now
+        self._before, self.now = self.now, now
         at, kept = self._scrapes, len(self._times)
         self._scrapes += 1
         self._rates.clear()
         seen = self.seen = pool.seen(now)
-        if not np.array_equal(seen.numbers, self._answering):
+        if seen.numbers is not self._answering:
             self._slots = self._slots_for(seen.numbers, at)
             self._answering = seen.numbers
         slots = self._slots
-        since = now - np.maximum(before, seen.ready_at)
-        spent = seen.busy_seconds - self._busy_seconds[slots]
-        self.busy = np.divide(spent, since, out=np.zeros(len(slots)), where=since > 0)
+        self._busy_before = self._busy_seconds[slots]
         self._busy_seconds[slots] = seen.busy_seconds
         self._newest[slots] = at
         self._counters[at % kept, slots] = seen.counters
         self.gateway_queue = pool.gateway_queue
         self._arrived[at % kept] = arrived
         self._times[at % kept] = now
+
+    @property
+    def busy(self) -> FloatArray:
+        """Share of the time since the scrape before that each replica seen computed, 0 to 1."""
+        since = self.now - np.maximum(self._before, self.seen.ready_at)
+        spent = self.seen.busy_seconds - self._busy_before
+        return np.divide(spent, since, out=np.zeros(len(since)), where=since > 0)
 
     def rates(self, range_seconds: float) -> Rates:
         """Return each replica's counters per second over a range that ends at the newest scrape.
@@ -166,27 +170,32 @@ class Scrapes:
         if newest <= first:
             return None
         slot = np.zeros(1, dtype=np.int64)
-        rates = self._rate(self._arrived, slot, slot + first, slot + newest, range_seconds)
-        return float(rates[0, 0])
+        return float(self._rate(self._arrived, slot, first, newest, range_seconds).item())
 
     def _rates_over(self, range_seconds: float) -> Rates:
         first = np.maximum(self._first, self._first_within(range_seconds))
-        (slots,) = np.nonzero(self._newest > first)
-        rates = self._rate(self._counters, slots, first[slots], self._newest[slots], range_seconds)
+        (slots,) = (self._newest > first).nonzero()
+        spans = list(zip(first[slots].tolist(), self._newest[slots].tolist(), strict=True))
+        rates = np.empty((len(slots), COUNTERS))
+        different = set(spans)
+        for span in different:  # a single one, unless replicas have lately come or gone
+            rows = np.flatnonzero([one == span for one in spans]) if different - {span} else ...
+            rates[rows] = self._rate(self._counters, slots[rows], *span, range_seconds)
         return Rates(self._numbers[slots], rates)
 
     def _rate(
         self,
         samples: FloatArray,
         slots: IntArray,
-        first: IntArray,
-        newest: IntArray,
+        first: int,
+        newest: int,
         range_seconds: float,
     ) -> FloatArray:
+        """Return the rates between two scrapes, of the slots that have both."""
         kept = len(self._times)
         return rate(
-            self._times[first % kept],
-            self._times[newest % kept],
+            float(self._times[first % kept]),
+            float(self._times[newest % kept]),
             newest - first + 1,
             samples[first % kept, slots],
             samples[newest % kept, slots],

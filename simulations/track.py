@@ -51,7 +51,7 @@ class Track:
             samples = self._samples[:, self._first : self._past].copy()
             samples[0] += start
             samples.flags.writeable = False
-            self._series = Series(samples[0], samples[1])
+            self._series = Series.sound(samples[0], samples[1])
         return self._series
 
     def pods(self, workload: str, start: float) -> Mapping[str, PodSample]:

@@ -94,7 +94,6 @@ def memory_copy(memory: object) -> Memory | None:
 
 def _json(value: object, deep: int) -> Any:
     """Copy a value that may be nested `deep` times."""
-    # What is most frequent is asked for first: the memories of all policies pass in each cycle.
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     if value is None or isinstance(value, bool):
@@ -108,14 +107,19 @@ def _json(value: object, deep: int) -> Any:
     if isinstance(value, list):
         return [_json(each, deep - 1) for each in value]
     if isinstance(value, (dict, Mapping)):
-        return {_name(name, value): _json(each, deep - 1) for name, each in value.items()}
+        return _json_object(value, deep - 1)
     raise _no_json(value)
 
 
-def _name(name: object, within: object) -> str:
-    if not isinstance(name, str):
-        raise _no_json(within)
-    return _text(name)
+def _json_object(values: Mapping[Any, object], deep: int) -> dict[str, object]:
+    copy = {}
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise _no_json(values)
+        # What nearly all memories are made of costs no call: they pass in each cycle.
+        plain = type(value) is float and math.isfinite(value)
+        copy[name if name.isascii() else _text(name)] = value if plain else _json(value, deep)
+    return copy
 
 
 def _no_json(value: object) -> PolicyError:

@@ -36,8 +36,11 @@ def remember(
         limits = effective(behavior, downscale_stabilization_seconds)
         longest = max(limits.scale_up.window_seconds, limits.scale_down.window_seconds)
     marks = past.recommendations
-    edge = now - longest + 1e-3  # later than this there is nothing to round
-    spent = [mark.time < edge and age(now, mark.time) > longest for mark in marks]
+    edge, near = now - longest, 1e-3  # far from the edge there is nothing to round
+    spent = [
+        mark.time < edge + near and (mark.time < edge - near or age(now, mark.time) > longest)
+        for mark in marks
+    ]
     return replace(past, recommendations=_placed(marks, spent, Mark(now, count)))
 
 

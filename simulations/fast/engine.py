@@ -187,8 +187,8 @@ def look(
         now: Seconds.
         counters: Filled with prompt tokens, output tokens, completions, and the cumulative buckets
             of TTFT, ITL and E2E; shape (n, COUNTS - 1).
-        gauges: Filled with waiting, running, KV places taken, and seconds computed so far; shape
-            (n, 4).
+        gauges: Filled with waiting, running, KV places taken, seconds computed so far, whether it
+            is ready (1 or 0), and since when; shape (n, GAUGES).
     """
     for at in range(len(rows)):
         row = rows[at]
@@ -202,6 +202,8 @@ def look(
         gauges[at, 1] = one.running
         gauges[at, 2] = kv
         gauges[at, 3] = busy
+        gauges[at, 4] = one.phase == READY
+        gauges[at, 5] = one.ready_at
         counts = world.counts[row]
         counters[at, 0] = counts[PROMPT_TOKENS]
         counters[at, 1] = counts[OUTPUT_TOKENS]

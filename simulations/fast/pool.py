@@ -102,6 +102,8 @@ class FastPool:
         self._pending_seconds = 0.0
         self._steps_of_past = 0
         self._reached = 0.0
+        self._stirred = True
+        self._answering: tuple[IntArray, IntArray] | None = None
         self._free = [*range(FEW_REPLICAS)][::-1]
         self._engine = engine_of(compiled=can_compile() if compiled is None else compiled)
         self._world = first_world(profile, limits or Limits(), detailed=detailed, gaps=gaps)
@@ -135,12 +137,12 @@ class FastPool:
     @property
     def waiting(self) -> int:
         """Requests in the wait lists of all replicas."""
-        return int(self._replicas["waiting"].sum())
+        return int(np.add.reduce(self._replicas["waiting"]))
 
     @property
     def running(self) -> int:
         """Sequences in the batches of all replicas."""
-        return int(self._replicas["running"].sum())
+        return int(np.add.reduce(self._replicas["running"]))
 
     @property
     def arrived(self) -> int:
@@ -186,6 +188,7 @@ class FastPool:
             ValueError: They are not such rows, or would arrive in the past.
         """
         self._world = with_requests(self._world, arrivals, prompts, outputs, after=self._reached)
+        self._stirred = True
         if self._pool["detailed"][0]:
             self._offered.append((arrivals, prompts, outputs))
 
@@ -197,6 +200,9 @@ class FastPool:
         """
         if not math.isfinite(until):
             raise ValueError(f"time should pass until a finite moment, not {until}")
+        if until <= self._reached and not self._stirred:
+            return
+        self._stirred = False
         while (node_at := self._next_node()) <= until:
             self._pass_time(math.nextafter(node_at, -math.inf))
             self.use_nodes(node_at)
@@ -209,6 +215,7 @@ class FastPool:
         for member in self._in(Phase.STARTING):
             if phases[member.row] == state.READY:
                 member.phase = Phase.READY
+                self._answering = None
         ended = [
             (max(float(self._replicas["clock"][m.row]), m.drained_from or 0.0), m.number, m)
             for m in self._in(Phase.DRAINING)
@@ -220,6 +227,7 @@ class FastPool:
     def use_nodes(self, now: float) -> None:
         """Let pending replicas take what room there is; to be called when nodes have changed."""
         if self._nodes is not None:
+            self._stirred = True
             self._nodes.advance(now)
             self._allocate(now, self._cold_start)
 
@@ -232,6 +240,7 @@ class FastPool:
         """
         if replicas == self.desired:
             return
+        self._stirred = True
         for _ in range(replicas - self.desired):
             draining = self._in(Phase.DRAINING)
             if draining:
@@ -256,16 +265,15 @@ class FastPool:
 
     def seen(self, now: float) -> Seen:
         """Return what a scrape sees; `advance(now)` has been called."""
-        serving = [member for member in self.members if member.phase is not Phase.STARTING]
-        rows = np.array([member.row for member in serving], dtype=np.int64)
+        numbers, rows = self._who_answers()
         counters = np.empty((len(rows), state.COUNTS - 1))
-        gauges = np.empty((len(rows), 4))
+        gauges = np.empty((len(rows), state.GAUGES))
         self._engine.look(self._world, rows, float(now), counters, gauges)
-        waiting, running, kv, busy = gauges.T
+        waiting, running, kv, busy, ready, ready_at = gauges.T
         return Seen(
-            numbers=np.array([member.number for member in serving], dtype=np.int64),
-            ready=self._replicas["phase"][rows] == state.READY,
-            ready_at=self._replicas["ready_at"][rows],
+            numbers=numbers,
+            ready=ready > 0,
+            ready_at=ready_at,
             waiting=waiting,
             running=running,
             kv_usage=kv / self._profile.kv_tokens,
@@ -360,6 +368,16 @@ class FastPool:
     def _in(self, phase: Phase) -> list[FastMember]:
         return [member for member in self.members if member.phase is phase]
 
+    def _who_answers(self) -> tuple[IntArray, IntArray]:
+        """Return numbers and rows of the replicas that answer a scrape; equal ones are the same."""
+        if self._answering is None:
+            serving = [one for one in self.members if one.phase is not Phase.STARTING]
+            self._answering = (
+                np.array([one.number for one in serving], dtype=np.int64),
+                np.array([one.row for one in serving], dtype=np.int64),
+            )
+        return self._answering
+
     def _load(self, member: FastMember) -> int:
         one = self._replicas[member.row]
         return int(one.waiting + one.running)
@@ -429,6 +447,7 @@ class FastPool:
 
     def _release(self, member: FastMember, now: float) -> None:
         member.phase, member.released = Phase.OFF, now
+        self._answering = None
         self.members.remove(member)
         self.past.append(member)
         self._steps_of_past += int(self._replicas[member.row].steps)

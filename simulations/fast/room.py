@@ -72,7 +72,7 @@ def with_requests(
     if not len(arrivals) == len(prompts) == len(outputs):
         raise ValueError("the columns of a trace should have one length")
     if len(arrivals):
-        if not np.all(np.diff(arrivals) >= 0) or not last <= arrivals[0] <= arrivals[-1]:
+        if not np.all(arrivals[1:] >= arrivals[:-1]) or not last <= arrivals[0] <= arrivals[-1]:
             raise ValueError(f"arrivals should not fall, and not be before {last:g} s")
         if arrivals[-1] > LONGEST_SECONDS:
             raise ValueError(f"arrivals should be within a year, not {arrivals[-1]:g} s")

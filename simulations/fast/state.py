@@ -31,6 +31,9 @@ E2E: Final = ITL + len(ITL_BOUNDS)
 COUNTS: Final = E2E + len(E2E_BOUNDS)
 """Columns of the counts; from TTFT on, the buckets of the three histograms, not cumulative."""
 
+GAUGES: Final = 6
+"""What a scrape sees of a replica beside the counts; see `engine.look`."""
+
 PER_OCTAVE: Final = 64
 LOWEST_OCTAVE: Final = -19
 OCTAVES: Final = 46

@@ -77,9 +77,9 @@ def test_bounds_rise_to_infinity(bounds: tuple[float, ...]) -> None:
 def rate_of(*samples: tuple[float, float], now: float = 60.0, over: float = 60.0) -> float:
     (first_time, first), (newest_time, newest) = samples[0], samples[-1]
     rates = rate(
-        np.array([float(first_time)]),
-        np.array([float(newest_time)]),
-        np.array([len(samples)]),
+        float(first_time),
+        float(newest_time),
+        len(samples),
         np.array([[float(first)]]),
         np.array([[float(newest)]]),
         now,
