@@ -129,8 +129,9 @@ def _by(target: Json, key: str) -> str:
 
 
 def _unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, KNOWN, n=1)
-    meant = f"; is {near[0]} meant?" if near else f"; there are {', '.join(KNOWN)}"
+    names = [known.removeprefix(PREFIX) for known in KNOWN]
+    near = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)
+    meant = f"; is {PREFIX}{near[0]} meant?" if near else f"; there are {', '.join(KNOWN)}"
     return f"no annotation is called {key}{meant}"
 
 

@@ -3,6 +3,11 @@
 With `actuation: scale` nobody else may write the number for good: an HPA, a ScaledObject or GitOps
 suspends the workload until a person has decided. What a person set by hand is left alone for a
 while. With `actuation: hpa` somebody must follow our number, and it is told if nobody does.
+
+Who owns the number set it last, but the API server tells when only for writes of the whole object:
+an entry made through `/scale`, as `kubectl scale` and an HPA do, has no time. There it counts since
+when the number has been seen. What it does not tell at all: who set a zero through `/scale`, who
+scaled a custom resource (kubernetes#131892), and who set a number that was nobody's before.
 """
 
 import math
@@ -69,9 +74,9 @@ def interventions(
         scalers: The autoscalers of others.
         now: Unix seconds.
         respect: How other writers are treated.
-        unchanged_since: Since when the same number has been seen in every cycle, Unix seconds:
-            who set it did so by then, whatever else they wrote later. Infinity where it is not
-            known.
+        unchanged_since: Since when the same number has been seen in every cycle, Unix seconds;
+            infinity where it is not known. Who set it did so by then, whatever else they wrote
+            later.
     """
     match actuation:
         case Actuation.NONE:
@@ -120,64 +125,67 @@ def _writers(
     path = PATHS.get((reference.group, reference.kind), REPLICAS)
     field = ".".join(path)
     found = owners(target, path)
-    ours = max((one.time or 0.0 for one in found if one.ours), default=None)
+    ours = next((one for one in found if one.ours), None)
     for owner in found:
         if owner.ours:
             continue
+        set_at = min(math.inf if owner.time is None else owner.time, unchanged_since)
+        when = _when(owner, set_at)
         tool = keeper(owner.manager, target, respect.gitops)
         if tool is not None:
             if not left_alone(target):
                 yield Intervention(
                     InterventionKind.SUSPENDED,
-                    f"{tool} sets {field} of {reference}{_when(owner)} and would undo our "
-                    f"changes: {advice(tool.tool)}",
+                    f"{tool} sets {field} of {reference}{when} and would undo our changes: "
+                    f"{advice(tool.tool)}",
                 )
         elif owner.manager in _AUTOSCALERS:
-            yield from _unlisted(owner, reference, scalers, ours)
-        elif owner.time is not None and _is_edit(owner, target, ours):
-            # A manager's time moves with everything that it writes; the number stood before that.
-            until = min(owner.time, unchanged_since) + respect.edit_seconds
+            if ours is None and owner.subresource == "scale":
+                yield from _unlisted(owner.manager, reference, scalers, set_at, when)
+        elif set_at < math.inf and _is_edit(owner, target, ours):
+            until = set_at + respect.edit_seconds
             yield Intervention(
                 InterventionKind.EDITED,
-                f"{owner.manager or 'somebody'} set {field} of {reference}{_when(owner)}: "
+                f"{owner.manager or 'somebody'} set {field} of {reference}{when}: "
                 f"left alone until {said_time(until)}",
                 until=until,
             )
 
 
-def _is_edit(owner: Owner, target: Json, ours: float | None) -> bool:
+def _is_edit(owner: Owner, target: Json, ours: Owner | None) -> bool:
     """Tell a number that was set by hand from the one that the object was created with."""
-    time = owner.time or 0.0
-    if ours is not None and time <= ours:
-        return False  # we wrote after them, and they agree
+    if ours is not None:  # we agree; who came last is only told by two times
+        return owner.time is not None and ours.time is not None and owner.time > ours.time
+    if owner.time is None or owner.subresource:
+        return True  # nothing is created through a part of itself
     created = read_time(mapping(target.get("metadata")).get("creationTimestamp"))
-    return created is None or time > created + _CREATION_SECONDS
+    return created is None or owner.time > created + _CREATION_SECONDS
 
 
 def _unlisted(
-    owner: Owner, reference: Reference, scalers: Scalers, ours: float | None
+    manager: str, reference: Reference, scalers: Scalers, set_at: float, when: str
 ) -> Iterator[Intervention]:
     """Notice an autoscaler by its writes, where it is not in the lists.
 
     One that is gone leaves its name on the number that it set last, for good; only a list that
     we may not read, or that is older than the write, leaves a doubt.
     """
-    kind = _AUTOSCALERS[owner.manager]
-    time = owner.time or 0.0
-    if scalers.of(reference) or owner.subresource != "scale" or (ours is not None and time <= ours):
+    kind = _AUTOSCALERS[manager]
+    if scalers.of(reference):
         return
     if kind in scalers.forbidden:
         doubt, way_out = f"for a {kind} that we may not list", "grant us the right to list them"
-    elif time > scalers.read_at:
+    elif scalers.read_at < set_at < math.inf:
         doubt, way_out = f"for a {kind} that came after our last look", "delete it"
     else:
         return
     yield Intervention(
         InterventionKind.SUSPENDED,
-        f"{owner.manager} scaled {reference}{_when(owner)} {doubt}: {way_out}, "
-        "or set actuation: hpa",
+        f"{manager} scaled {reference}{when} {doubt}: {way_out}, or set actuation: hpa",
     )
 
 
-def _when(owner: Owner) -> str:
-    return f" at {said_time(owner.time)}" if owner.time is not None else ""
+def _when(owner: Owner, set_at: float) -> str:
+    if owner.time is not None:
+        return f" at {said_time(owner.time)}"
+    return f" (seen at {said_time(set_at)})" if set_at < math.inf else ""
