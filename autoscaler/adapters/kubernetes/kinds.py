@@ -12,6 +12,10 @@ from autoscaler.core.errors import ObservationError
 ASK_AGAIN_SECONDS: Final = 60.0
 """A kind that was not there is asked for again after this: its CRD may come later."""
 
+AFTER_OUTAGE_SECONDS: Final = 5.0
+"""After no answer: so that a fleet of many kinds does not wait for each of them in turn."""
+_DEADLINE_SECONDS: Final = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -82,22 +86,22 @@ class Kinds:
     def _of(self, api_version: str) -> Mapping[str, Kind]:
         if api_version in self._known:
             return self._known[api_version]
-        now = self._connection.monotonic()
         if api_version in self._failed:
             until, error = self._failed[api_version]
-            if now < until:
+            if self._connection.monotonic() < until:
                 raise error
         try:
-            answer = self._connection.get(_root(api_version))
+            answer = self._connection.get(_root(api_version), deadline_seconds=_DEADLINE_SECONDS)
         except KubernetesError as error:
             failure = ObservationError(str(error))
             # An outage ends sooner than a CRD arrives.
-            wait = ASK_AGAIN_SECONDS if error.status == 404 else 0.0
-            self._failed[api_version] = (now + wait, failure)
+            wait = ASK_AGAIN_SECONDS if error.status == 404 else AFTER_OUTAGE_SECONDS
+            self._failed[api_version] = (self._connection.monotonic() + wait, failure)
             raise failure from error
         self._known[api_version] = _read(api_version, answer)
         # A kind that is missing from a served group is asked for again after a while, too.
-        self._failed[api_version] = (now + ASK_AGAIN_SECONDS, ObservationError(""))
+        until = self._connection.monotonic() + ASK_AGAIN_SECONDS
+        self._failed[api_version] = (until, ObservationError(""))
         return self._known[api_version]
 
     def _forget(self, api_version: str) -> bool:

@@ -170,16 +170,16 @@ class PodIndex:
         if shape not in self._shapes:
             self._shapes[shape] = self._by(shape)
         values = (namespace, *(value for _, value in selector.equal))
-        found = self._shapes[shape].get(values, ())
-        return tuple(
+        found = [
             pod
-            for pod in found
+            for pod in self._shapes[shape].get(values, ())
             if all(condition.holds(pod.labels) for condition in selector.conditions)
-        )
+        ]
+        return tuple(sorted(found, key=lambda pod: pod.name))
 
     def _by(self, shape: tuple[str, ...]) -> dict[tuple[str, ...], list[Pod]]:
         if self._pods is None:
-            self._pods = sorted(self._read(), key=lambda pod: (pod.namespace, pod.name))
+            self._pods = self._read()
         found: dict[tuple[str, ...], list[Pod]] = {}
         for pod in self._pods:
             values = tuple(pod.labels.get(key) for key in shape)

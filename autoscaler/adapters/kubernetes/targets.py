@@ -49,6 +49,7 @@ class ReadLimits:
         unschedulable_seconds: A pod that no node takes for longer is failing; at least twice
             the provisioning time of its node pool, where that is known.
         threads: For kinds that are read by `/scale`, one request a workload.
+        scale_seconds: For all of those together.
     """
 
     max_age_seconds: float = 90.0
@@ -56,6 +57,7 @@ class ReadLimits:
     namespaces: int = 8
     unschedulable_seconds: float = 600.0
     threads: int = 16
+    scale_seconds: float = 10.0
 
 
 DEFAULT_READ: Final = ReadLimits()
@@ -196,13 +198,20 @@ class TargetReader:
         ]
         if not asked:
             return {}
+        end = self._connection.monotonic() + self._limits.scale_seconds
         with ThreadPoolExecutor(min(self._limits.threads, len(asked))) as threads:
-            found = threads.map(lambda workload: self._scale(workload, kinds[workload.key]), asked)
+            found = threads.map(
+                lambda workload: self._scale(workload, kinds[workload.key], end), asked
+            )
             return {workload.key: scale for workload, scale in zip(asked, found, strict=True)}
 
-    def _scale(self, workload: ScaledWorkload, kind: Kind) -> Scale | str:
+    def _scale(self, workload: ScaledWorkload, kind: Kind, end: float) -> Scale | str:
+        left = end - self._connection.monotonic()
+        if left <= 0:
+            return f"its /scale was not asked within {self._limits.scale_seconds:g} s"
+        path = kind.path(*_name(workload), "scale")
         try:
-            return read_scale(self._connection.get(kind.path(*_name(workload), "scale")))
+            return read_scale(self._connection.get(path, deadline_seconds=left))
         except (KubernetesError, ObservationError) as error:
             return str(error)
 

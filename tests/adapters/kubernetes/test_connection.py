@@ -370,3 +370,18 @@ def test_a_line_without_an_end_is_not_kept(
         with pytest.raises(KubernetesError, match=r"watch pods: .*a line longer than 100 bytes"):
             list(stream.lines())
         connection.close()
+
+
+def test_a_watch_that_ends_within_a_line_is_broken() -> None:
+    def cut(came: socket.socket) -> None:
+        came.recv(4096)
+        came.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"type": "BOOKMARK"}\n{"ty')
+
+    with a_server(cut) as port:
+        connection = Connection(Configuration(host=f"http://127.0.0.1:{port}"), limits=HASTY)
+        lines = connection.follow("/api/v1/pods", (), read_seconds=1.0).lines()
+
+        assert next(lines) == b'{"type": "BOOKMARK"}'
+        with pytest.raises(KubernetesError, match="the answer ended within a line"):
+            next(lines)
+        connection.close()

@@ -4,7 +4,12 @@ import pytest
 from kubernetes.client import Configuration
 
 from autoscaler.adapters.kubernetes.connection import Connection
-from autoscaler.adapters.kubernetes.kinds import ASK_AGAIN_SECONDS, Kind, Kinds
+from autoscaler.adapters.kubernetes.kinds import (
+    AFTER_OUTAGE_SECONDS,
+    ASK_AGAIN_SECONDS,
+    Kind,
+    Kinds,
+)
 from autoscaler.core.errors import ObservationError
 from tests.adapters.kubernetes.conftest import HASTY
 from tests.fakes.kubernetes import FakeApiServer
@@ -76,13 +81,16 @@ def test_a_kind_that_is_not_served_is_asked_for_again_after_a_while(
     assert len(api.requests) == 2
 
 
-def test_an_outage_is_not_remembered(api: FakeApiServer, kinds: Kinds) -> None:
-    with (
-        api.faults.during(status=400),
-        pytest.raises(ObservationError, match="400, injected fault"),
-    ):
-        kinds.find("apps/v1", "Deployment")
+def test_an_outage_is_remembered_for_moments(
+    api: FakeApiServer, kinds: Kinds, clock: Clock
+) -> None:
+    with api.faults.during(status=400) as fault:
+        for _ in range(3):
+            with pytest.raises(ObservationError, match="400, injected fault"):
+                kinds.find("apps/v1", "Deployment")
+        assert fault.hits == 1
 
+    clock.now += AFTER_OUTAGE_SECONDS
     assert kinds.find("apps/v1", "Deployment").plural == "deployments"
 
 

@@ -1,5 +1,6 @@
 """The targets of a fleet, read over HTTP: what is seen, what is missing, and why."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ from tests.adapters.kubernetes.bodies import NOON, a_budget, a_container, a_pod,
 from tests.adapters.kubernetes.conftest import HASTY
 from tests.adapters.kubernetes.test_watch import eventually
 from tests.builders import Wants, a_fleet, a_workload, largest
-from tests.fakes.kubernetes import FakeApiServer, objects
+from tests.fakes.kubernetes import Break, FakeApiServer, objects
 
 QUICK = WatchLimits(
     watch_seconds=1.0, silence_seconds=0.3, first_wait_seconds=0.01, longest_wait_seconds=0.05
@@ -403,6 +404,24 @@ def test_a_scale_that_is_refused_is_missing(api: FakeApiServer, reader: Open) ->
     assert seen.missing["llm/chat"].detail.startswith(
         "Engine llm/chat: get engines.example.com/scale llm/chat: 403"
     )
+
+
+def test_a_slow_server_is_not_asked_for_every_scale_in_turn(
+    api: FakeApiServer, reader: Open
+) -> None:
+    names = [f"w{number}" for number in range(6)]
+    api.add(
+        *(objects.custom("example.com/v1", "Engine", n, namespace="llm", size=1) for n in names)
+    )
+    api.faults.add(path="/scale", breaks=Break.HANG, times=None)
+    targets = reader(ReadLimits(max_age_seconds=5.0, threads=1, scale_seconds=0.3))
+    began = time.monotonic()
+
+    seen = look(targets, *(chat(n, apiVersion="example.com/v1", kind="Engine") for n in names))
+
+    assert time.monotonic() - began < 2
+    assert len(seen.missing) == 6
+    assert seen.missing["llm/w5"].detail == ("Engine llm/w5: its /scale was not asked within 0.3 s")
 
 
 def test_an_inference_service_is_read_by_its_pods(api: FakeApiServer, reader: Open) -> None:
