@@ -63,7 +63,7 @@ def test_a_kind_outside_of_namespaces(kinds: Kinds) -> None:
 @pytest.mark.parametrize(
     ("api_version", "kind", "message"),
     [
-        ("apps/v1", "Deployement", "the cluster serves no Deployement of apps/v1"),
+        ("apps/v1", "Deploy", "the cluster serves no Deploy of apps/v1"),
         ("ray.io/v1", "RayService", "get /apis/ray.io/v1: 404, the cluster does not serve"),
     ],
 )

@@ -194,8 +194,8 @@ def test_an_outage_is_one_clear_line(api: FakeApiServer, connection: Connection)
             id="an object that is not there",
         ),
         pytest.param(
-            {"kind": "Deplyoment"},
-            "Deplyoment llm/chat: the cluster serves no Deplyoment of apps/v1",
+            {"kind": "Deploy"},
+            "Deploy llm/chat: the cluster serves no Deploy of apps/v1",
             id="a kind that is not there",
         ),
         pytest.param(

@@ -130,8 +130,8 @@ def test_changes_are_seen_at_the_next_reading(api: FakeApiServer, reader: Open) 
             id="not there",
         ),
         pytest.param(
-            {"kind": "Deplyoment"},
-            Gap(GapReason.ERROR, "the cluster serves no Deplyoment of apps/v1"),
+            {"kind": "Deploy"},
+            Gap(GapReason.ERROR, "the cluster serves no Deploy of apps/v1"),
             id="no such kind",
         ),
         pytest.param(
