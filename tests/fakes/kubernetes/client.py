@@ -133,8 +133,28 @@ class ApiServer:
 
     def objects(self, path: str) -> list[dict[str, Any]]:
         """Return the objects of a collection by its path."""
-        items: list[dict[str, Any]] = self.get(path)["items"]
-        return items
+        found = self.get(path)
+        kind = {"kind": found["kind"].removesuffix("List"), "apiVersion": found["apiVersion"]}
+        return [{**kind, **item} for item in found["items"]]
+
+    def write(self, path: str, patch: Mapping[str, Any], *, manager: str = "seed") -> None:
+        """Merge a patch into an object or its subresource, as somebody else."""
+        self.merge(path, patch, fieldManager=manager)
+
+    def end(self, path: str) -> None:
+        """Delete an object with its grace."""
+        self.delete(path)
+
+    def drop(self, path: str) -> None:
+        """Remove an object at once."""
+        self.delete(path, gracePeriodSeconds=0)
+
+    def bind(self, path: str, node: str) -> None:
+        """Put a pod on a node."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        meta = {"name": path.rsplit("/", 1)[-1]}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}
+        self.create(f"{path}/binding", binding)
 
     def client(self) -> ApiClient:
         """Return the real Kubernetes client, set up by the kubeconfig; closed with the server."""

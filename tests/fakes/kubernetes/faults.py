@@ -41,6 +41,8 @@ class Fault:
         retry_after: Seconds in the `Retry-After` header.
         message: Text of the `Status` body.
         delay: Seconds to wait before the request is carried out.
+        done: The request is carried out all the same, then `status` is answered.
+        body: Answer with 200 and this.
         breaks: How the answer goes wrong.
         times: How often; None: until taken back.
         after: How many matching requests pass unharmed before.
@@ -52,6 +54,8 @@ class Fault:
     retry_after: int | None = None
     message: str = "injected fault"
     delay: float = 0.0
+    done: bool = False
+    body: bytes | None = None
     breaks: Break = Break.NONE
     times: int | None = 1
     after: int = 0
@@ -61,7 +65,9 @@ class Fault:
 
 
 @dataclass(slots=True)
-class _Armed:
+class Armed:
+    """A fault that is ready, and how often it struck (`hits`)."""
+
     fault: Fault
     passed: int = 0
     hits: int = 0
@@ -73,16 +79,16 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._armed: list[_Armed] = []
+        self._armed: list[Armed] = []
 
-    def add(self, fault: Fault | None = None, **changes: Any) -> _Armed:
+    def add(self, fault: Fault | None = None, **changes: Any) -> Armed:
         """Arm a fault; `changes` are its fields. The result counts its `hits`."""
-        armed = _Armed(replace(fault or Fault(), **changes))
+        armed = Armed(replace(fault or Fault(), **changes))
         with self._lock:
             self._armed.append(armed)
         return armed
 
-    def remove(self, armed: _Armed) -> None:
+    def remove(self, armed: Armed) -> None:
         """Take a fault back; who hangs on it goes on."""
         armed.over.set()
         with self._lock:
@@ -94,7 +100,7 @@ class Faults:
             self.remove(armed)
 
     @contextmanager
-    def during(self, fault: Fault | None = None, **changes: Any) -> Iterator[_Armed]:
+    def during(self, fault: Fault | None = None, **changes: Any) -> Iterator[Armed]:
         """Arm a fault within a `with` block; without limit unless `times` is given."""
         armed = self.add(fault, **({"times": None} | changes))
         try:
@@ -102,7 +108,7 @@ class Faults:
         finally:
             self.remove(armed)
 
-    def take(self, method: str, url: str) -> _Armed | None:
+    def take(self, method: str, url: str) -> Armed | None:
         """Return the fault for a request, and count it."""
         with self._lock:
             for armed in self._armed:

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +10,11 @@ import orjson
 import yaml
 from aiohttp import web
 
-from tests.fakes.kubernetes import discovery, patches, status, times
+from tests.fakes.kubernetes import discovery, patches, replies, status, times
 from tests.fakes.kubernetes.access import ADMIN, Access, Attributes, User
 from tests.fakes.kubernetes.address import Target
 from tests.fakes.kubernetes.api import Api
-from tests.fakes.kubernetes.faults import Break, Fault, Faults, Request, Requests, _Armed
+from tests.fakes.kubernetes.faults import Armed, Break, Faults, Request, Requests
 from tests.fakes.kubernetes.lists import Pages
 from tests.fakes.kubernetes.status import ApiError
 from tests.fakes.kubernetes.watches import Bell, Watch, error_line
@@ -24,10 +22,6 @@ from tests.fakes.kubernetes.writes import Writer
 
 ACCESS_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 TRUE = {"true", "1"}
-
-
-class Cut(Exception):  # noqa: N818
-    """The connection is to end here, without an answer."""
 
 
 @dataclass(slots=True)
@@ -57,7 +51,7 @@ class Handler:
         code = 0
         try:
             if armed:
-                await self._before(armed, watched=watched)
+                await replies.before(armed, watched=watched)
             who = self._user(request)
             user = who.name
             if watched:
@@ -66,52 +60,14 @@ class Handler:
                 return await self._watch(request, who, armed)
             answer = self._answer(request, who, body)
         except ApiError as error:
-            answer = _failure(error, armed.fault.retry_after if armed else None)
-        except Cut:
-            _reset(request)
+            answer = replies.failure(error, armed.fault.retry_after if armed else None)
+        except replies.Cut:
+            replies.reset(request)
             self._record(request, method, body, user, 0)
             return web.Response()
         code = answer.status
         self._record(request, method, body, user, code)
-        return await self._after(request, answer, armed)
-
-    # --- faults ---------------------------------------------------------------------------
-
-    async def _before(self, armed: _Armed, *, watched: bool) -> None:
-        fault: Fault = armed.fault
-        if fault.delay:
-            await asyncio.sleep(fault.delay)
-        if fault.breaks is Break.RESET:
-            raise Cut
-        if fault.breaks is Break.HANG:
-            while not armed.over.is_set():
-                await asyncio.sleep(0.01)
-            raise Cut
-        if fault.breaks is Break.GONE and not watched:
-            raise status.expired(1, 2)
-        if fault.status:
-            raise ApiError(fault.status, fault.message)
-
-    async def _after(
-        self, request: web.Request, answer: web.Response, armed: _Armed | None
-    ) -> web.StreamResponse:
-        breaks = armed.fault.breaks if armed else Break.NONE
-        if breaks is Break.LOST:
-            _reset(request)
-        if breaks not in {Break.HALF, Break.MALFORMED}:
-            return answer
-        assert isinstance(answer.body, bytes)
-        half = answer.body[: len(answer.body) // 2]
-        if breaks is Break.MALFORMED:
-            return web.Response(body=half, status=answer.status, content_type="application/json")
-        stream = web.StreamResponse(status=answer.status)
-        stream.content_type = "application/json"
-        stream.content_length = len(answer.body)
-        await stream.prepare(request)
-        await stream.write(half)
-        assert request.transport is not None
-        request.transport.close()
-        return stream
+        return await replies.after(request, answer, armed)
 
     def _record(self, request: web.Request, method: str, body: bytes, user: str, code: int) -> None:
         self.requests.record(
@@ -160,9 +116,9 @@ class Handler:
         if path in {"/healthz", "/livez", "/readyz"}:
             return web.Response(text="ok")
         if path == ACCESS_REVIEW and method == "POST":
-            return _json(self._review(user, orjson.loads(body)), 201)
+            return replies.json(self._review(user, orjson.loads(body)), 201)
         if method == "GET" and (found := discovery.answer(path, self.api.catalogue)) is not None:
-            return _json(found)
+            return replies.json(found)
         target = self.api.catalogue.target(path)
         match method:
             case "GET":
@@ -172,7 +128,7 @@ class Handler:
             case "PUT" if target.name:
                 self._allow(user, "update", target)
                 given = _read(body)
-                return _json(self.api.replace(target, given, _writer(request)))
+                return replies.json(self.api.replace(target, given, _writer(request)))
             case "PATCH" if target.name:
                 return self._patch(request, user, target, body)
             case "DELETE" if target.name:
@@ -181,7 +137,7 @@ class Handler:
                 if seconds := request.query.get("gracePeriodSeconds"):
                     options = {**options, "gracePeriodSeconds": int(seconds)}
                 dry = bool(request.query.get("dryRun") or options.get("dryRun"))
-                return _json(self.api.delete(target, options, dry=dry))
+                return replies.json(self.api.delete(target, options, dry=dry))
             case _:
                 raise status.no_such_method()
 
@@ -196,9 +152,9 @@ class Handler:
                     "apiVersion": "meta.k8s.io/v1",
                     "metadata": found["metadata"],
                 }
-            return _json(found)
+            return replies.json(found)
         self._allow(user, "list", target)
-        return _raw(self.pages.list(target, request.query, partial=partial))
+        return replies.raw(self.pages.list(target, request.query, partial=partial))
 
     def _post(self, request: web.Request, user: User, target: Target, body: bytes) -> web.Response:
         self._allow(user, "create", target)
@@ -208,10 +164,10 @@ class Handler:
             token = self.access.token(target.namespace, target.name)
             expires = times.seconds(self.api.clock() + 3600)
             shown = {**given, "status": {"token": token, "expirationTimestamp": expires}}
-            return _json(shown, 201)
+            return replies.json(shown, 201)
         if target.name:
             raise status.no_such_method()
-        return _json(self.api.create(target, given, _writer(request)), 201)
+        return replies.json(self.api.create(target, given, _writer(request)), 201)
 
     def _patch(self, request: web.Request, user: User, target: Target, body: bytes) -> web.Response:
         self._allow(user, "patch", target)
@@ -229,7 +185,7 @@ class Handler:
             if not existed:
                 self._allow(user, "create", target)
             applied = self.api.apply(target, yaml.load(body, yaml.CSafeLoader), writer)
-            return _json(applied, 200 if existed else 201)
+            return replies.json(applied, 200 if existed else 201)
         patch = _read(body, list if kind == "application/json-patch+json" else dict)
         match kind:
             case "application/merge-patch+json":
@@ -247,7 +203,7 @@ class Handler:
                     "include: application/json-patch+json, application/merge-patch+json, "
                     "application/apply-patch+yaml",
                 )
-        return _json(changed)
+        return replies.json(changed)
 
     def _review(self, user: User, review: Mapping[str, Any]) -> dict[str, Any]:
         asked = review["spec"].get("resourceAttributes") or {}
@@ -258,7 +214,7 @@ class Handler:
     # --- watch ----------------------------------------------------------------------------
 
     async def _watch(
-        self, request: web.Request, user: User, armed: _Armed | None
+        self, request: web.Request, user: User, armed: Armed | None
     ) -> web.StreamResponse:
         target = self.api.catalogue.target(request.path.replace("/watch/", "/", 1))
         self._allow(user, "watch", target)
@@ -297,7 +253,7 @@ class Handler:
             await stream.write_eof()
         except (ConnectionError, asyncio.CancelledError):
             with contextlib.suppress(ConnectionError):
-                _reset(request)
+                replies.reset(request)
         finally:
             self.streams.discard(task)
         return stream
@@ -320,28 +276,3 @@ def _read(body: bytes, kind: type = dict) -> Any:
     if not isinstance(given, kind):
         raise ApiError(400, "json: cannot unmarshal the body into the expected type")
     return given
-
-
-def _raw(body: bytes, code: int = 200) -> web.Response:
-    return web.Response(body=body, status=code, content_type="application/json")
-
-
-def _json(answer: Mapping[str, Any], code: int = 200) -> web.Response:
-    return _raw(orjson.dumps(answer), code)
-
-
-def _failure(error: ApiError, retry_after: int | None) -> web.Response:
-    answer = _json(error.body(), error.code)
-    if retry_after is not None:
-        answer.headers["Retry-After"] = str(retry_after)
-    return answer
-
-
-def _reset(request: web.Request) -> None:
-    """End the connection with a reset, not with an orderly close."""
-    if request.transport is None:
-        return
-    raw = request.transport.get_extra_info("socket")
-    if raw is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    request.transport.abort()

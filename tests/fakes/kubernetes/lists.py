@@ -60,6 +60,15 @@ def encode(resource: Resource, stored: Stored, *, partial: bool) -> bytes:
     return orjson.dumps(as_seen(resource, stored.obj))
 
 
+def _item(resource: Resource, stored: Stored, *, partial: bool) -> bytes:
+    if partial or resource.custom:
+        return encode(resource, stored, partial=partial)
+    if stored.obj["apiVersion"] == resource.api_version:
+        return stored.item
+    seen = as_seen(resource, stored.obj)
+    return orjson.dumps({name: seen[name] for name in seen if name not in {"kind", "apiVersion"}})
+
+
 class Pages:
     """Answers LIST; the rest of a limited list waits under its `continue` token."""
 
@@ -105,7 +114,7 @@ class Pages:
         kind = f"{PARTIAL if partial else target.resource.kind}List"
         version_name = "meta.k8s.io/v1" if partial else target.resource.api_version
         head = orjson.dumps({"kind": kind, "apiVersion": version_name, "metadata": meta})
-        items = b",".join(encode(target.resource, each, partial=partial) for each in stored)
+        items = b",".join(_item(target.resource, each, partial=partial) for each in stored)
         return head[:-1] + b',"items":[' + items + b"]}"
 
     def _not_ahead(self, query: Mapping[str, str], version: int) -> None:

@@ -11,7 +11,7 @@ Matches = Callable[[Mapping[str, Any]], bool]
 
 _REQUIREMENT = re.compile(
     r"\s*(?:"
-    r"(?P<key_in>[\w./-]+)\s+(?P<set>in|notin)\s*\((?P<values>[^)]*)\)"
+    r"(?P<key_in>[\w./-]+)\s+(?P<set>in|notin)\s*\((?P<values>[^)]*)\)"  # codespell:ignore notin
     r"|(?P<key>[\w./-]+)\s*(?P<op>==|=|!=)\s*(?P<value>[\w.-]*)"
     r"|(?P<absent>!\s*)?(?P<bare>[\w./-]+)"
     r")\s*"
@@ -93,7 +93,7 @@ def as_text(selector: Mapping[str, Any] | str | None) -> str:
         key, values = each["key"], ",".join(sorted(each.get("values", ())))
         said = {
             "In": f"{key} in ({values})",
-            "NotIn": f"{key} notin ({values})",
+            "NotIn": f"{key} notin ({values})",  # codespell:ignore notin
             "Exists": key,
             "DoesNotExist": f"!{key}",
         }[each["operator"]]

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.fakes.kubernetes import patches
 from tests.fakes.kubernetes.access import Access
 from tests.fakes.kubernetes.address import Catalogue, Target
 from tests.fakes.kubernetes.api import Api
@@ -18,7 +19,7 @@ from tests.fakes.kubernetes.lists import Pages
 from tests.fakes.kubernetes.resources import EVERYTHING, Resource
 from tests.fakes.kubernetes.store import Store
 from tests.fakes.kubernetes.watches import Bell
-from tests.fakes.kubernetes.writes import as_seen, kept
+from tests.fakes.kubernetes.writes import Writer, as_seen, kept
 
 NOON = 1_700_000_000.0
 
@@ -146,6 +147,10 @@ class FakeApiServer(ApiServer):
             task.cancel()
         assert self._runner is not None
         await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _changed(self) -> None:
         bell = self._bell
@@ -172,6 +177,23 @@ class FakeApiServer(ApiServer):
         target: Target = self.catalogue.target(path)
         found = self.store.all(kept(target.resource), target.namespace)
         return [as_seen(target.resource, stored.obj) for _, stored in found]
+
+    def write(self, path: str, patch: Mapping[str, Any], *, manager: str = "seed") -> None:
+        """Merge a patch into an object or its subresource, without a request."""
+        target = self.catalogue.target(path)
+        self._api.patch(target, lambda obj: patches.merge(obj, patch), Writer(manager))
+
+    def end(self, path: str) -> None:
+        """Delete an object with its grace, without a request."""
+        self._api.delete(self.catalogue.target(path), {}, dry=False)
+
+    def drop(self, path: str) -> None:
+        """Remove an object at once, without a request."""
+        self._api.delete(self.catalogue.target(path), {"gracePeriodSeconds": 0}, dry=False)
+
+    def bind(self, path: str, node: str) -> None:
+        """Put a pod on a node, without a request."""
+        self.write(path, {"spec": {"nodeName": node}}, manager="kube-scheduler")
 
     def compact(self) -> None:
         """Forget the changes so far: older versions and `continue` tokens get 410."""

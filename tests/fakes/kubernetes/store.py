@@ -23,6 +23,12 @@ class Stored:
     obj: Object
     raw: bytes
 
+    @property
+    def item(self) -> bytes:
+        """Return the JSON without kind and apiVersion, as the lists of built-in kinds show it."""
+        named = {"kind": self.obj["kind"], "apiVersion": self.obj["apiVersion"]}
+        return b"{" + self.raw[len(orjson.dumps(named)) :]
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -72,6 +78,7 @@ class Store:
         with self.lock:
             self.version += 1
             obj["metadata"]["resourceVersion"] = str(self.version)
+            obj = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj}
             stored = Stored(obj, orjson.dumps(obj))
             objects = self._objects.setdefault(kept, {})
             before = objects.get(key)
