@@ -140,7 +140,7 @@ class EventRecorder:
         self._thread.start()
 
     def stop(self, seconds: float = 3.0) -> bool:
-        """Write what waits, for so long at most, and end the thread.
+        """End the thread and write what waits, each for so long at most and one request more.
 
         Returns:
             Whether the thread has ended.

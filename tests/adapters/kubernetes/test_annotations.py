@@ -118,7 +118,7 @@ def test_a_number_that_is_none_is_ignored_and_told(text: str) -> None:
     assert found == ()
     assert problems == [
         (
-            "Deployment llm/chat: inference-autoscaler.dev/replicas should be a whole number from 0 "
+            f"{NAMED}: inference-autoscaler.dev/replicas should be a whole number from 0 "
             f"to 2147483647, not {text!r}; ignored"
         )
     ]
@@ -131,8 +131,8 @@ def test_an_end_that_is_none_is_told_and_the_number_holds(text: str) -> None:
     assert (one.replicas, one.until) == (7, None)
     assert problems == [
         (
-            "Deployment llm/chat: inference-autoscaler.dev/replicas-until should be a time like "
-            f"2026-01-05T00:10:00Z or Unix seconds, not {text!r}; inference-autoscaler.dev/replicas "
+            f"{NAMED}: inference-autoscaler.dev/replicas-until should be a time like "
+            f"2026-01-05T00:10:00Z or Unix seconds, not {text!r}; {REPLICAS} "
             "holds until it is removed"
         )
     ]
