@@ -10,10 +10,12 @@ from autoscaler.adapters.kubernetes.annotations import KillSwitch
 from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.drain import Drain, pod_loads
 from autoscaler.adapters.kubernetes.election import Durations, Election
+from autoscaler.adapters.kubernetes.events import EventRecorder
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.adapters.kubernetes.kinds import Kinds
 from autoscaler.adapters.kubernetes.lease import ClusterLease
 from autoscaler.adapters.kubernetes.neighbours import Neighbours
+from autoscaler.adapters.kubernetes.occurrences import Holds, occurrences
 from autoscaler.adapters.kubernetes.scale import Scaler
 from autoscaler.adapters.kubernetes.scalers import ScalerReader
 from autoscaler.adapters.kubernetes.targets import DEFAULT_READ, TargetReader
@@ -25,7 +27,9 @@ from autoscaler.adapters.prometheus.plan import PlanLimits, plan_queries
 from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.config.reload import PolicyFiles
-from autoscaler.core.decision import Action, NodeAction, Outcome
+from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
+from autoscaler.core.errors import ConfigError
+from autoscaler.core.node_pools import without_target
 from autoscaler.core.workload import FleetSpec
 from autoscaler.journal import Limits, RotatingJournal
 from autoscaler.service import Alone, Leadership, Parts, Service, wall
@@ -47,17 +51,23 @@ def compose(
             looks once.
 
     Raises:
-        ConfigError: There is no way to Kubernetes; the message says why.
+        ConfigError: There is no way to Kubernetes, or a pool to size names no object; the message
+            says why.
     """
+    if not settings.shadow:
+        refused = without_target(fleet.pools)
+        if refused:
+            raise ConfigError(*(f"node pool {key}: {why}" for key, why in refused))
     log: Any = structlog.get_logger("cluster")
     connection = Connection.open(settings.kubeconfig, settings.context)
     leadership = _leadership(settings, connection, clock, log)
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
     signals = signal_reader(settings, sources)
     kinds, watches = Kinds(connection), Watches(connection, follow=follow)
+    targets = _targets(settings, connection, kinds, watches, fleet, log)
     observer = LiveObserver(
         signals=signals,
-        targets=_targets(settings, connection, kinds, watches, fleet, log),
+        targets=targets,
         pools=PoolReader(connection, kinds, deadline_seconds=settings.looking_seconds),
         seconds=settings.looking_seconds,
         paused=KillSwitch(
@@ -65,10 +75,13 @@ def compose(
         ).read,
     )
     journal = _journal(settings, fleet)
-    scaling = _Scaling(settings, connection, kinds, observer, leadership.is_leader)
+    drain = Drain(connection, deadline_seconds=settings.acting_seconds / 2)
+    scaling = _Scaling(settings, connection, kinds, observer, drain, leadership.is_leader)
     scaling.use(fleet)
+    aftermath = _Aftermath(settings, connection, targets, drain, leadership.is_leader, log)
 
     def close() -> None:
+        aftermath.close()
         observer.close()
         signals.close()
         watches.close()
@@ -88,6 +101,7 @@ def compose(
         sources=signals.reports,
         store=_store(settings, connection),
         journal=journal,
+        announce=aftermath.follow,
         close=close,
     )
 
@@ -129,6 +143,7 @@ class _Scaling:
         connection: Connection,
         kinds: Kinds,
         observer: LiveObserver,
+        drain: Drain,
         leads: Callable[[], bool],
     ) -> None:
         self._observer = observer
@@ -136,7 +151,7 @@ class _Scaling:
         self._replicas = Scaler(
             connection,
             kinds,
-            drain=Drain(connection, deadline_seconds=settings.acting_seconds / 2),
+            drain=drain,
             loads=self._loads,
             may_write=leads,
             deadline_seconds=settings.acting_seconds,
@@ -159,6 +174,43 @@ class _Scaling:
         seen = self._observer.latest.observations.get(key) if self._observer.latest else None
         workload = next((one for one in self._fleet.workloads if one.key == key), None)
         return pod_loads(workload, seen) if workload is not None and seen is not None else {}
+
+
+class _Aftermath:
+    """What follows a cycle in the cluster: events, and old deletion costs taken back."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        targets: TargetReader,
+        drain: Drain,
+        leads: Callable[[], bool],
+        log: Any,
+    ) -> None:
+        self._targets = targets
+        self._drain = drain
+        self._leads = leads
+        self._log = log
+        self._holds: Holds = {}
+        self._events = EventRecorder(connection, settings.name, uid_of=targets.uid_of)
+        self._started = False
+
+    def follow(self, fleet: FleetSpec, cycle: Cycle) -> None:
+        told, self._holds = occurrences(fleet, cycle, self._holds)
+        if told and not self._started:
+            self._events.start()
+            self._started = True
+        for one in told:
+            self._events.tell(one, cycle.plan.now)
+        if cycle.leading:
+            problem = self._drain.tidy(self._targets.pods(), cycle.plan.now, self._leads)
+            if problem:
+                self._log.info("deletion costs not taken back", reason=problem)
+
+    def close(self) -> None:
+        if self._started:
+            self._events.stop()
 
 
 def _targets(

@@ -121,7 +121,7 @@ class Parts:
         sources: What each Prometheus was asked in the last cycle, by name.
         store: Where state is kept between processes; None for nowhere.
         journal: Keeps the cycles; None where none are kept.
-        announce: Tells the cluster (events) what was done.
+        announce: Tells the cluster (events) what was done, and tidies up.
         close: Ends threads and connections.
     """
 
@@ -132,7 +132,7 @@ class Parts:
     sources: Callable[[], dict[str, SourceReport]] = dict
     store: StateStore | None = None
     journal: LastingJournal | None = None
-    announce: Callable[[Cycle], None] = lambda cycle: None
+    announce: Callable[[FleetSpec, Cycle], None] = lambda fleet, cycle: None
     close: Callable[[], None] = _nothing
 
 
@@ -261,7 +261,7 @@ class Service:
             self._missed = 0
             self.latest.publish(report)
             self._narrate(report)
-            self._parts.announce(cycle)
+            self._parts.announce(report.fleet, cycle)
             return report
 
     def _cycle(self, now: float) -> str:

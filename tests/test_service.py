@@ -112,7 +112,7 @@ def service(
             "observer": world,
             "actuator": world,
             "replan": world.plans.append,
-            "announce": world.announced.append,
+            "announce": lambda fleet, cycle: world.announced.append(cycle),
             "close": world.close,
             **(parts or {}),
         }

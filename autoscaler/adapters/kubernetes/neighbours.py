@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from autoscaler.adapters.kubernetes import inference_service
 from autoscaler.adapters.kubernetes.annotations import read_annotations
 from autoscaler.adapters.kubernetes.scalers import Reference, Scalers
 from autoscaler.adapters.kubernetes.target_objects import Json, wished
@@ -68,13 +69,15 @@ class Neighbours:
                 self._scalers.read(now),
                 now,
                 respect=self._respect,
-                unchanged_since=self._unchanged_since(workload.key, body, now),
+                unchanged_since=self._unchanged_since(workload, body, now),
             ),
         )
 
-    def _unchanged_since(self, key: str, body: Json, now: float) -> float:
+    def _unchanged_since(self, workload: ScaledWorkload, body: Json, now: float) -> float:
+        key, target = workload.key, workload.spec.target
+        served = inference_service.is_inference_service(target.api_version, target.kind)
         try:
-            count = wished(body)
+            count = inference_service.wished(body) if served else wished(body)
         except (ObservationError, KeyError, TypeError, ValueError, AttributeError):
             return now
         before = self._since.get(key)

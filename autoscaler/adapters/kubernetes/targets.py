@@ -19,6 +19,7 @@ from autoscaler.adapters.kubernetes.pods import (
     read_pod,
 )
 from autoscaler.adapters.kubernetes.requests import KubernetesError
+from autoscaler.adapters.kubernetes.scalers import Reference
 from autoscaler.adapters.kubernetes.sight import Around, Say, TargetSeen, nobody_else, see
 from autoscaler.adapters.kubernetes.target_objects import (
     USUAL,
@@ -102,6 +103,19 @@ class TargetReader:
     def close(self) -> None:
         """Stop all watches."""
         self._watches.close()
+
+    def uid_of(self, about: Reference) -> str:
+        """Return the `metadata.uid` of a target, as last seen; empty where it is not known."""
+        try:
+            kind = self._kinds.find(about.api_version, about.kind)
+        except ObservationError:
+            return ""
+        for place in (about.namespace, ""):
+            watched = self._watches.known(kind.path(place))
+            body = watched.get(about.namespace, about.name) if watched is not None else None
+            if body is not None:
+                return str(body["metadata"].get("uid", ""))
+        return ""
 
     def pods(self) -> tuple[Pod, ...]:
         """Return every pod that is followed, as last seen."""

@@ -40,6 +40,10 @@ class Watches:
                 watched.start()
         return cast("Watched[T]", self._watched[path])
 
+    def known(self, path: str) -> Watched[Any] | None:
+        """Return a collection that is followed already; None where nobody wanted it."""
+        return self._watched.get(path)
+
     def settle(self, seconds: float) -> None:
         """Wait for first answers, and stop what was not wanted since the last time.
 
