@@ -56,13 +56,13 @@ def test_a_pause_that_is_off_does_not(text: str) -> None:
 
 
 def test_a_pause_with_a_wrong_value_is_a_pause_and_is_told() -> None:
-    ((one,), problems) = said(a_target(paused="flase"))
+    ((one,), problems) = said(a_target(paused="wahr"))
 
     assert one.kind is InterventionKind.PAUSED
     assert problems == [
         (
             "Deployment llm/chat: inference-autoscaler.dev/paused should be true or false, "
-            "not 'flase'; it counts as true"
+            "not 'wahr'; it counts as true"
         )
     ]
 
@@ -153,7 +153,7 @@ def test_an_end_without_a_number_is_told() -> None:
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("puased", "; is inference-autoscaler.dev/paused meant?"),
+        ("pausd", "; is inference-autoscaler.dev/paused meant?"),
         ("xyzzy-and-so-on-forever", f"; there are {', '.join(KNOWN)}"),
     ],
 )
