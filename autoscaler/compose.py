@@ -23,7 +23,7 @@ from autoscaler.adapters.kubernetes.watches import Watches
 from autoscaler.adapters.kubernetes.writers import Respect
 from autoscaler.adapters.live import FencedActuator, LiveObserver
 from autoscaler.adapters.node_pools.pools import PoolReader, PoolScaler
-from autoscaler.adapters.prometheus.plan import PlanLimits, plan_queries
+from autoscaler.adapters.prometheus.plan import PlanLimits, QueryPlan, plan_queries
 from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.config.reload import PolicyFiles
@@ -121,14 +121,19 @@ def live_service(settings: Settings, files: PolicyFiles, *, follow: bool = True)
     return Service(settings, files, parts, narrate=Narrator().narrate)
 
 
-def signal_reader(settings: Settings, sources: Mapping[str, PrometheusSource]) -> SignalReader:
-    """Return what reads signals, under the limits of the settings."""
+def planner(settings: Settings) -> Callable[[FleetSpec], QueryPlan]:
+    """Return what plans the queries of a fleet, live and in backtests."""
     limits = PlanLimits(
         scrape_seconds=settings.scrape_interval_seconds, recorded=settings.recorded_signals
     )
+    return lambda fleet: plan_queries(fleet, limits=limits)
+
+
+def signal_reader(settings: Settings, sources: Mapping[str, PrometheusSource]) -> SignalReader:
+    """Return what reads signals, under the limits of the settings."""
     return SignalReader(
         sources,
-        lambda fleet: plan_queries(fleet, limits=limits),
+        planner(settings),
         deadline_seconds=0.95 * settings.looking_seconds,
         jitter_seconds=min(0.25, 0.05 * settings.looking_seconds),
     )

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from autoscaler.cli import (
+    backtest,
     check,
     compare,
     demo,
@@ -74,6 +75,7 @@ app.command("settings")(settings.settings)
 app.command("replay")(replay.replay)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
+app.command("backtest")(backtest.backtest)
 app.command("explain")(explain.explain)
 app.command("verify")(verify.verify)
 app.command("version")(version.version)
