@@ -67,6 +67,25 @@ class Past:
     unproven_since: float | None = None
     restored: bool = False
 
+    def until(self, now: float) -> "Past":
+        """Return this past with nothing in it that lies ahead.
+
+        Where a clock was set back, what seems to come happened just now at the latest: else it
+        would count for as long as the clock was wrong.
+        """
+        if not any(mark.time > now for mark in self.recommendations):
+            return self
+        return replace(
+            self,
+            recommendations=_by(now, self.recommendations),
+            scale_ups=_by(now, self.scale_ups),
+            scale_downs=_by(now, self.scale_downs),
+            turns=tuple(min(time, now) for time in self.turns),
+            starting=_by(now, self.starting),
+            blind_since=None if self.blind_since is None else min(self.blind_since, now),
+            unproven_since=None if self.unproven_since is None else min(self.unproven_since, now),
+        )
+
     def turned(self, now: float, before: int, after: int) -> "Past":
         """Return this past with where one more change went; reversals of an hour are kept."""
         if before == after:
@@ -80,3 +99,7 @@ class Past:
             direction=direction,
             asleep=after == 0,
         )
+
+
+def _by(now: float, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    return tuple(replace(mark, time=min(mark.time, now)) for mark in marks)

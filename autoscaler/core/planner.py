@@ -71,10 +71,11 @@ def plan_cycle(
     pasts: dict[str, Past] = {}
     for workload in fleet.workloads:
         key = workload.key
-        past = state.pasts.get(key, Past())
+        past = state.pasts.get(key, Past()).until(snapshot.now)
         observation = snapshot.observations.get(key)
         if observation is None:
-            decisions[key], pasts[key] = _unseen(key, snapshot), past
+            decisions[key] = _unseen(key, snapshot)
+            pasts[key] = _still(past, snapshot.now, workload.spec.behavior)
         else:
             combine = fleet.combiners[workload.spec.combine]
             lead = lead_seconds_of(workload, fleet, snapshot)
@@ -223,6 +224,11 @@ def _unseen(key: str, snapshot: Snapshot) -> Decision:
     gap = snapshot.missing.get(key)
     why = f"{gap.reason}: {gap.detail}" if gap else "it is not in the snapshot"
     return Decision(key, None, None, None, Reason.UNSEEN, f"the target was not seen: {why}")
+
+
+def _still(past: Past, now: float, behavior: Behavior | None) -> Past:
+    """Count the last size as recommended: after the outage a decrease waits for a whole window."""
+    return past if past.desired is None else remember(past, now, past.desired, behavior)
 
 
 def _combined(

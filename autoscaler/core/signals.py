@@ -95,6 +95,8 @@ def _by_age(
         state, why = SignalState.AGEING, f"newest sample is {series.latest}"
     elif gap is not None:
         state, why = SignalState.AGEING, f"{gap.reason}: {gap.detail}".rstrip(": ")
+    if state is SignalState.STALE and not math.isfinite(series.latest):
+        why = f"{why}, and {series.latest} since"
     if state is SignalState.STALE and gap is not None:
         why = f"{why}; {gap.reason} {gap.detail}".rstrip()
     return Reading(

@@ -9,7 +9,7 @@ from autoscaler.core.decision import Action, Cycle, Decision, Outcome
 from autoscaler.core.observation import InterventionKind
 from autoscaler.telemetry.lasting import Lasting, Stage, Told
 from autoscaler.telemetry.report import CycleReport, Mode
-from autoscaler.telemetry.sight import why_blind
+from autoscaler.telemetry.sight import why_blind, why_held
 
 MOST_LINES: Final = 20
 """Lines of one kind in one cycle: when Prometheus is gone, ten thousand workloads are blind at
@@ -117,6 +117,8 @@ def _of_targets(cycle: Cycle) -> Iterator[tuple[str, str, str]]:
     for key, decision in cycle.plan.decisions.items():
         if why := why_blind(cycle, decision):
             yield "blind", key, why
+        if why := why_held(decision):
+            yield "holding", key, why
         seen = cycle.snapshot.observations.get(key)
         for one in seen.interventions if seen is not None else ():
             if one.holds(cycle.plan.now):

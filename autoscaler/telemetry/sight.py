@@ -24,6 +24,27 @@ def why_blind(cycle: Cycle, decision: Decision) -> str:
     return "; ".join(f"{one.policy}: {one.why}" for one in decision.proposals)
 
 
+def why_held(decision: Decision) -> str:
+    """Return why a decrease is not made for want of trust; empty where none is wanted, or it is.
+
+    What rests on an ageing signal counts as at least the present size already when it is combined;
+    what else is not trusted is held by a rule.
+    """
+    for step in decision.steps:
+        if step.rule == "hold_blind":
+            return step.text
+    current, answers = decision.current, [one.recommendation for one in decision.proposals]
+    wanted = [one.replicas for one in answers if one is not None and one.replicas is not None]
+    if current is None or decision.replicas != current or max(wanted, default=current) >= current:
+        return ""
+    doubts = [
+        f"{one.signal} is {one.state} ({one.why})"
+        for one in decision.readings
+        if one.usable and not one.may_lower
+    ]
+    return f"no decrease: {'; '.join(doubts)}" if doubts and not decision.steps else ""
+
+
 def by_label(proposals: Sequence[Proposal]) -> Iterator[tuple[str, Proposal]]:
     """Yield each proposal with a label of its own: a second one of a label is called `label#2`."""
     counts: dict[str, int] = {}

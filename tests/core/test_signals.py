@@ -104,6 +104,12 @@ def test_a_stale_sample_names_what_went_wrong() -> None:
     assert reading.why == "newest sample is 90 s old; error timed out"
 
 
+def test_a_stale_sample_says_what_came_since() -> None:
+    reading, _ = read(Series.of([(NOON - 90, 7.0), (NOON, NAN)]))
+
+    assert reading.why == "newest sample is 90 s old, and nan since"
+
+
 def test_the_last_value_counts_where_the_file_says_so_and_may_only_raise() -> None:
     reading, shown = read(aged(3600), onMissing="last")
 

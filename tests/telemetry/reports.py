@@ -51,6 +51,7 @@ def a_report(
     acted: bool = True,
     pools: tuple[Any, ...] = (),
     nodes: Mapping[str, NodePoolStatus] | None = None,
+    state: FleetState | None = None,
     **report: Any,
 ) -> CycleReport:
     """What became of one cycle; without arguments `chat` runs 2 replicas under a load of 50."""
@@ -59,7 +60,7 @@ def a_report(
         observations = {CHAT.key: seen(2, at=at, signals={"load": 50.0})}
     snapshot = Snapshot(at, observations, missing or {}, nodes or {})
     leading = report.get("leader", True) and report.get("mode", Mode.LIVE) is Mode.LIVE
-    plan, _ = plan_cycle(fleet, FleetState(), snapshot, leading=leading)
+    plan, _ = plan_cycle(fleet, state or FleetState(), snapshot, leading=leading)
     outcomes = tuple(
         Outcome(action, done=acted, detail="" if acted else "409 conflict")
         for action in plan.actions()

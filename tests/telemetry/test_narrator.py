@@ -14,6 +14,8 @@ from autoscaler.core.observation import (
     NodePoolStatus,
     Observation,
 )
+from autoscaler.core.past import Past
+from autoscaler.core.planner import FleetState
 from autoscaler.core.spec import Actuation
 from autoscaler.telemetry.lasting import Lasting, Stage
 from autoscaler.telemetry.narrator import Narrator
@@ -79,6 +81,29 @@ def test_blindness_is_told_when_it_begins_lasts_and_ends() -> None:
     assert "per-replica" in begun["reason"]
     assert (lasting["log_level"], lasting["for_seconds"]) == ("warning", 600)
     assert (ended["log_level"], ended["for_seconds"]) == ("info", 1200)
+
+
+def test_a_decrease_that_is_not_made_for_want_of_trust_is_told_once() -> None:
+    gap = {"load": Gap(GapReason.PARTIAL, "a store did not answer")}
+    doubtful = [
+        a_report({CHAT.key: seen(5, at=at, signals={"load": 10.0}, missing=gap)}, at=at)
+        for at in (NOON, NOON + 15)
+    ]
+
+    lines = told(*doubtful, still(NOON + 30))
+
+    assert events(lines) == ["holding", "no longer holding"]
+    begun = lines[0] if lines[0]["event"] == "holding" else lines[1]
+    assert begun["reason"] == "no decrease: load is ageing (partial: a store did not answer)"
+
+
+def test_a_decrease_that_a_rule_holds_back_is_told_with_the_rule() -> None:
+    state = FleetState({CHAT.key: Past(unproven_since=NOON, desired=5)})
+
+    lines = told(a_report({CHAT.key: seen(5, signals={"load": 10.0})}, state=state))
+
+    assert events(lines) == ["holding"]
+    assert "what was decided before is not known" in lines[0]["reason"]
 
 
 def test_what_ended_because_its_workload_was_removed_is_not_told() -> None:

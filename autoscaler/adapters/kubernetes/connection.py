@@ -348,7 +348,7 @@ class Connection:
 
     def _said(self, error: BaseException) -> str:
         reason = getattr(error, "reason", None)  # what an SSL error or an ApiException wraps
-        text = str(reason or error) or type(error).__name__
+        text = _plain(error) or str(reason or error) or type(error).__name__
         return one_line(text, self._secrets())
 
     def _secrets(self) -> tuple[str, ...]:
@@ -356,6 +356,21 @@ class Connection:
         keys = [str(value) for value in self._configuration.api_key.values()]
         bare = [value.split(" ", 1)[-1].strip() for value in keys]
         return tuple(secret for secret in (*keys, *bare) if secret)
+
+
+def _plain(error: BaseException) -> str:
+    """Return what went wrong in few words, the same each time; empty where that is not known."""
+    match error:
+        case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.ProtocolError():
+            causes = (error.__cause__, *error.args)
+            texts = [one.strerror for one in causes if isinstance(one, OSError)]
+            return str(texts[0] or "").lower() if texts else ""
+        case urllib3.exceptions.ConnectTimeoutError():
+            return "no connection in time"
+        case urllib3.exceptions.ReadTimeoutError():
+            return "no answer in time"
+        case _:
+            return ""
 
 
 def _load(configuration: Configuration, file: str | None, context: str | None) -> None:

@@ -101,9 +101,13 @@ class Question:
     def newest_range(self, now: float) -> tuple[int, int] | None:
         """Move the window to `now`; return the points to ask for, if the newest is unasked.
 
-        The newest point of last time is asked for again: a scrape may have come late.
+        The newest point of last time is asked for again: a scrape may have come late. Where our
+        clock was set back, the whole window is asked for anew: else nothing was, until that time
+        has come again.
         """
         head, first = self.point_at(now), self.first_point(now)
+        if self.head is not None and head < self.head:
+            self.head, self.holes = None, Holes()
         self.holes.trim(first)
         if not self.supplement and (self.head is None or head > self.head):
             self.holes.add(first if self.head is None else max(first, self.head), head)

@@ -13,8 +13,9 @@ import pytest
 import trustme
 import yaml
 from kubernetes.client import Configuration
+from urllib3.exceptions import ConnectTimeoutError, ProtocolError
 
-from autoscaler.adapters.kubernetes.connection import Connection, Limits
+from autoscaler.adapters.kubernetes.connection import Connection, Limits, _plain
 from autoscaler.adapters.kubernetes.requests import MERGE_PATCH, KubernetesError
 from autoscaler.core.errors import ConfigError
 from tests.adapters.kubernetes.conftest import HASTY
@@ -201,9 +202,41 @@ def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(KubernetesError) as failed:
         connection.get(CHAT, deadline_seconds=0.1)
 
-    assert f"no answer from http://127.0.0.1:{port}: " in str(failed.value)
+    assert f"no answer from http://127.0.0.1:{port}: connection refused" in str(failed.value)
     assert not failed.value.sent
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        pytest.param(Break.RESET, "connection reset by peer", id="reset"),
+        pytest.param(Break.HANG, "no answer in time", id="silence"),
+    ],
+)
+def test_what_broke_is_said_in_the_same_few_words_each_time(
+    api: FakeApiServer, connection: Connection, breaks: Break, said: str
+) -> None:
+    for _ in range(2):
+        with (
+            api.faults.during(breaks=breaks),
+            pytest.raises(KubernetesError) as failed,
+        ):
+            connection.ask("GET", CHAT, retry=False, deadline_seconds=0.1)
+
+        assert str(failed.value).endswith(f"no answer from {api.address}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(ConnectTimeoutError(), "no connection in time", id="no connection"),
+        pytest.param(ProtocolError("Connection broken"), "", id="a break without a cause"),
+        pytest.param(ValueError("odd"), "", id="anything else"),
+    ],
+)
+def test_few_words_are_found_where_the_reason_is_known(error: Exception, said: str) -> None:
+    assert _plain(error) == said
 
 
 def test_many_threads_share_a_connection(api: FakeApiServer, connection: Connection) -> None:

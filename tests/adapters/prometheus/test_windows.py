@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.adapters.prometheus.plan import PlannedQuery
+from autoscaler.adapters.prometheus.questions import Question
 from autoscaler.adapters.prometheus.windows import Holes, Track
 
 points = st.integers(0, 60)
@@ -121,6 +123,28 @@ def test_holes_are_asked_for_newest_first() -> None:
     assert holes.newest(3) == (7, 9)
     assert holes.newest(100) == (6, 9)
     assert len(holes) == 8
+
+
+def test_after_a_clock_was_set_back_the_whole_window_is_asked_for() -> None:
+    query = PlannedQuery(
+        source="default",
+        promql="up",
+        labels=(),
+        window_seconds=60,
+        step_seconds=15,
+        range_seconds=60,
+        template="up",
+        selectors=(),
+        serves={(): (("llm/chat", "up"),)},
+        costly=False,
+    )
+    question = Question(query)
+    asked = question.newest_range(7200.0)
+    assert asked is not None
+    question.came(asked)
+
+    assert question.newest_range(7200.0) is None
+    assert question.newest_range(3600.0) == (237, 240)
 
 
 def test_no_hole_is_nothing_to_ask() -> None:
