@@ -61,7 +61,7 @@ def always(value: float) -> Callable[[float], float | None]:
     return lambda _: value
 
 
-def now_and_then(time: float) -> float | None:
+def at_once(time: float) -> float | None:
     """A raw sample at every evaluation: the freshest that can be."""
     return time
 
@@ -74,11 +74,19 @@ class Line:
         metric: Its labels.
         value: The value at a time; None where there is none.
         raw: The newest raw sample at a time; None where there is none.
+        raws: The same for each selector of a query that reads several.
     """
 
     metric: Mapping[str, str]
     value: Callable[[float], float | None]
-    raw: Callable[[float], float | None] = now_and_then
+    raw: Callable[[float], float | None] = at_once
+    raws: tuple[Callable[[float], float | None], ...] = ()
+
+    def part(self, number: int) -> Callable[[float], float | None]:
+        """Return the value (0) or the newest raw sample of a selector (1, 2, ...)."""
+        if number == 0:
+            return self.value
+        return self.raws[number - 1] if self.raws else self.raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +193,8 @@ class PrometheusDouble:
         )
         result = []
         for line in self.answer(asked):
-            value = always(float("nan")) if fault.nan else line.value
             for number in range(1 + max(0, asked.ages)):
-                said = value if number == 0 else line.raw
+                said = always(math.nan) if fault.nan and number == 0 else line.part(number)
                 points = [
                     [time, _text(found)] for time in times if (found := said(time)) is not None
                 ]

@@ -112,7 +112,7 @@ class SignalMemory:
             points, ages = rows.values.get(key, ()), [age.get(key, ()) for age in rows.ages]
             pods = rows.pods.get(key, {})
             gap = None
-            if newest:
+            if newest and not (points and points[-1][0] == end and _reach(ages, end)):
                 some = points or max((of for of, _ in pods.values()), key=_end, default=())
                 gap = _gap(question, key, some, ages, rows.faults.get(key), end)
             for workload, signal in served:
@@ -242,7 +242,7 @@ def _gap(
         return Gap(GapReason.ERROR, f"{planned.source}: bad query: {fault}")
     pairs = zip(planned.labels, key, strict=True)
     who = ", ".join(f"{label}={value!r}" for label, value in pairs) or "this query"
-    there = any(age and float(age[-1][0]) >= end - 1e-3 for age in ages) or not ages
+    there = _reach(ages, end)
     if points and float(points[-1][0]) >= end - 1e-3:
         if there:
             return None
@@ -252,6 +252,11 @@ def _gap(
     else:
         text = f"no series for {who}"
     return Gap(GapReason.EMPTY, f"{planned.source}: {text}")
+
+
+def _reach(ages: list[Points], end: float) -> bool:
+    """Whether raw samples were there at the newest evaluation."""
+    return not ages or any(age and age[-1][0] >= end - 1e-3 for age in ages)
 
 
 def _end(points: Points) -> float:
@@ -292,21 +297,25 @@ def _add(track: Track, points: Points, ages: list[Points], step: float, *, newes
 
 
 def _add_few(track: Track, points: Points, ages: list[Points], step: float) -> None:
-    times = [float(point[0]) for point in points]
-    found = times
-    if ages:
-        known = [{float(age[0]): float(age[1]) for age in points_of} for points_of in ages]
-        found, marks = raw_times(times, known, track.marks)
-        if len(ages) > 1:
-            track.marks = marks
-    for time, point in zip(found, points, strict=True):
-        since = time - track.newest
-        if since <= 0 or not math.isfinite(time):
-            continue
-        if since < step / 2:
-            track.replace_newest(time, float(point[1]))  # the same point, asked again
+    """Add some values one by one: what every cycle does for every signal."""
+    if len(ages) == 1:
+        known = {age[0]: age[1] for age in ages[0]}
+        dated = [(float(known[at]), value) for at, value in points if at in known]
+    else:
+        times = [float(point[0]) for point in points]
+        if ages:
+            several = [{float(at): float(raw) for at, raw in age} for age in ages]
+            times, track.marks = raw_times(times, several, track.marks)
+        dated = [(time, point[1]) for time, point in zip(times, points, strict=True)]
+    newest = track.newest
+    for time, value in dated:
+        if time <= newest:
+            continue  # its raw sample has been counted
+        if time - newest < step / 2:
+            track.replace_newest(time, float(value))  # the same point, asked again
         else:
-            track.append(time, float(point[1]))
+            track.append(time, float(value))
+        newest = time
 
 
 def _columns(points: Points) -> tuple[Floats, Floats]:

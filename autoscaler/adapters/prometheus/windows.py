@@ -24,26 +24,23 @@ class Track:
     arrays; anything else makes new arrays.
 
     Attributes:
+        newest: Time of the newest sample; minus infinity before the first.
         marks: The newest raw sample of each selector, Unix seconds; minus infinity where there was
             none. Only kept where a query reads several.
     """
 
-    __slots__ = ("_end", "_series", "_start", "_times", "_values", "marks")
+    __slots__ = ("_end", "_series", "_start", "_times", "_values", "marks", "newest")
 
     def __init__(self) -> None:
         self._times: Floats = np.empty(0)
         self._values: Floats = np.empty(0)
         self._start = self._end = 0
         self._series: Series | None = _NONE
+        self.newest = -np.inf
         self.marks: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return self._end - self._start
-
-    @property
-    def newest(self) -> float:
-        """Time of the newest sample; minus infinity where there is none."""
-        return float(self._times[self._end - 1]) if len(self) else -np.inf
 
     @property
     def nbytes(self) -> int:
@@ -83,6 +80,7 @@ class Track:
         self._values[self._end] = value
         self._end += 1
         self._series = None
+        self.newest = time
 
     def replace_newest(self, time: float, value: float) -> None:
         """Put a sample in place of the newest one."""
@@ -99,6 +97,8 @@ class Track:
         self._values = their[first]
         self._start, self._end = 0, len(self._times)
         self._series = None
+        if self._end:
+            self.newest = max(self.newest, float(self._times[-1]))
 
     def _grow(self) -> None:
         kept = slice(self._start, self._end)

@@ -269,6 +269,75 @@ def test_a_query_that_keeps_pods_gives_a_sample_for_each(reading: Reading) -> No
     assert seen.signals == {}
 
 
+BOTH = "sum by ($labels) (prompt{$match}) + sum by ($labels) (generated{$match})"
+
+
+@pytest.mark.parametrize("first_window", [120, 600], ids=["few points", "many points"])
+def test_a_sum_is_as_old_as_its_oldest_part(reading: Reading, first_window: int) -> None:
+    died = NOON - 30
+    parts = (lambda at: at, lambda at: at if at <= died else None)
+    workload = asking_all(
+        "chat", {"load": a_signal(BOTH, first_window)}, "default", {"model": "chat"}
+    )
+    with PrometheusDouble(lambda _: [Line({"model": "chat"}, always(1.0), raws=parts)]) as double:
+        reader = reading(double)
+        latest = {}
+        for elapsed in range(0, 346, 15):
+            seen = reader.read(fleet_of([workload]), NOON + elapsed)["llm/chat"]
+            series = seen.signals.get("load")
+            latest[elapsed] = -math.inf if series is None else series.latest_time
+
+    grid = NOON // 15 * 15
+    assert all(time <= died for elapsed, time in latest.items() if elapsed <= 255)
+    # After five minutes the query is taken to do without the part that is gone.
+    assert latest[345] == grid + 345
+
+
+def test_a_scrape_that_came_late_takes_the_place_of_the_one_before(
+    models: Models, double: PrometheusDouble, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, fleet = reading(double), fleet_of([wanting("chat")])
+    late = lambda at: at - 4 if at >= NOON - 10 else at  # noqa: E731
+    monkeypatch.setattr(models, "_raw", lambda _: late)
+    before = reader.read(fleet, NOON)["llm/chat"].signals["queue"]
+    monkeypatch.setattr(models, "_raw", lambda _: lambda at: at)
+    models.values["chat"] = always(4.0)
+    after = reader.read(fleet, NOON + 15)["llm/chat"].signals["queue"]
+
+    grid = NOON // 15 * 15
+    assert before.times[-1] == grid - 4
+    assert after.times[-3:].tolist() == [grid - 15, grid, grid + 15]
+    assert after.values[-3:].tolist() == [3.0, 4.0, 4.0]
+
+
+def test_another_name_that_never_answered_does_not_count(reading: Reading) -> None:
+    parts = (lambda at: at, lambda _: None)
+    workload = asking_all("chat", {"load": a_signal(BOTH)}, "default", {"model": "chat"})
+    with PrometheusDouble(lambda _: [Line({"model": "chat"}, always(1.0), raws=parts)]) as double:
+        reader = reading(double)
+        reader.read(fleet_of([workload]), NOON)
+        seen = reader.read(fleet_of([workload]), NOON + 15)["llm/chat"]
+
+    assert seen.signals["load"].latest_time == (NOON + 15) // 15 * 15
+    assert seen.missing == {}
+
+
+def test_a_query_that_reads_no_series_is_as_old_as_its_evaluation(reading: Reading) -> None:
+    workload = asking_all("chat", {"load": a_signal("vector(4)")}, "default", {"model": "chat"})
+    with PrometheusDouble(lambda _: [Line({}, always(4.0))]) as double:
+        reader = reading(double)
+        reader.read(fleet_of([workload]), NOON)
+        seen = reader.read(fleet_of([workload]), NOON + 15)["llm/chat"]
+
+    assert seen.signals["load"].latest_time == (NOON + 15) // 15 * 15
+
+
+def test_a_date_that_is_no_date_is_no_skew(double: PrometheusDouble, reading: Reading) -> None:
+    double.fault = lambda _: Fault(headers={"Date": "yesterday"})
+
+    assert reading(double).read(fleet_of([wanting("chat")]), NOON)["llm/chat"].missing == {}
+
+
 # --- what goes wrong -------------------------------------------------------------------------
 
 
@@ -406,8 +475,10 @@ def test_a_long_window_is_loaded_in_parts_and_only_once(
     monkeypatch.setattr("autoscaler.adapters.prometheus.questions.MOST_POINTS", 500)
     day = 86_400
     fleet = fleet_of([wanting("chat", load=a_signal(TOKENS, window=7 * day, step=300))])
+    double.fault = lambda asked: Fault(delay_seconds=0.2) if asked.end < NOON - day else None
     reader = reading(double)
     first = reader.read(fleet, NOON)["llm/chat"]
+    double.fault = lambda _: None
     seen = until_loaded(reader, fleet, NOON + 1)["llm/chat"]
 
     asked = len(double.asked)
@@ -461,6 +532,20 @@ def test_an_answer_that_is_too_large_is_asked_for_in_smaller_parts(
     assert len(seen.signals["queue"]) == 8
 
 
+def test_an_answer_that_is_too_large_for_a_single_point_stays_a_gap(
+    double: PrometheusDouble, reading: Reading
+) -> None:
+    body = b'{"status":"error","error":"query processing would load too many samples"}'
+    double.fault = lambda _: Fault(status=422, body=body)
+    reader, fleet = reading(double), fleet_of([wanting("chat")])
+    for elapsed in range(0, 300, 15):
+        seen = reader.read(fleet, NOON + elapsed)["llm/chat"]
+        assert "too many samples" in seen.missing["queue"].detail
+        assert seen.signals == {}
+
+    assert min(len(asked.times) for asked in double.asked) == 1
+
+
 def test_a_query_of_long_steps_is_not_asked_at_every_cycle(
     double: PrometheusDouble, reading: Reading
 ) -> None:
@@ -490,8 +575,8 @@ def test_no_more_than_allowed_is_asked_at_once(reading: Reading, models: Models)
 def test_what_had_no_time_goes_first_in_the_next_cycle(reading: Reading, models: Models) -> None:
     signals = {f"s{n}": a_signal(f"sum by ($labels) (m{n}{{$match}})") for n in range(6)}
     fleet = fleet_of([asking_all("chat", signals, "default", {"model": "chat"})])
-    with PrometheusDouble(models, fault=lambda _: Fault(delay_seconds=0.1)) as double:
-        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=0.45)
+    with PrometheusDouble(models, fault=lambda _: Fault(delay_seconds=0.05)) as double:
+        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=0.23)
         first = reader.read(fleet, NOON)["llm/chat"]
         time.sleep(0.1)
         second = reader.read(fleet, NOON + 15)["llm/chat"]
@@ -554,6 +639,26 @@ def test_a_new_workload_brings_only_its_own_past(
     assert len(seen["llm/chat"].signals["load"]) >= 99
 
 
+def test_a_change_of_the_fleet_while_the_past_is_loading_loses_none_of_it(
+    double: PrometheusDouble, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoscaler.adapters.prometheus.questions.MOST_POINTS", 20)
+    long = a_signal(TOKENS, window=30_000, step=300)
+    no = Fault(status=400, body=b'{"status":"error","error":"not now"}')
+    double.fault = lambda asked: no if asked.end < NOON - 15_000 else None
+    reader = reading(double)
+    reader.read(fleet_of([wanting("chat", load=long)]), NOON)
+    time.sleep(0.1)
+    reader.read(fleet_of([wanting("chat", load=long)]), NOON + 1)
+    double.fault = lambda _: None
+
+    both = fleet_of([wanting("chat", load=long), wanting("code", load=long)])
+    seen = until_loaded(reader, both, NOON + 300)
+
+    assert len(seen["llm/chat"].signals["load"]) >= 99
+    assert len(seen["llm/code"].signals["load"]) >= 99
+
+
 def test_a_workload_that_went_is_forgotten(double: PrometheusDouble, reading: Reading) -> None:
     reader = reading(double)
     for elapsed in (0, 15):
@@ -588,6 +693,19 @@ def test_a_longer_window_brings_the_past_that_lacks(
     seen = until_loaded(reader, fleet_of([wanting("chat", queue=a_signal(window=300))]), NOON + 15)
 
     assert len(seen["llm/chat"].signals["queue"]) == 20
+
+
+def test_an_answer_to_a_plan_that_is_gone_is_left_alone(double: PrometheusDouble) -> None:
+    other = fleet_of([wanting("chat", queue=a_signal("max by ($labels) (queue{$match})"))])
+    with (
+        Sluggish(SourceSettings(url=double.url)) as source,
+        SignalReader({"default": source}, plan_queries, deadline_seconds=0.05) as reader,
+    ):
+        reader.read(fleet_of([wanting("chat")]), NOON)
+        time.sleep(0.5)
+        seen = reader.read(other, NOON)["llm/chat"]
+
+    assert seen.signals == {}
 
 
 def test_an_equal_fleet_changes_nothing(double: PrometheusDouble, reading: Reading) -> None:

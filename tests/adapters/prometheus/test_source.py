@@ -143,6 +143,15 @@ def test_a_path_before_the_api_is_kept(double: PrometheusDouble) -> None:
     assert double.asked[0].path.startswith("/tenant/prometheus/api/v1/query?")
 
 
+def test_an_answer_can_be_taken_once(double: PrometheusDouble) -> None:
+    with a_source(double.url) as source:
+        source.query("up", NOON)
+        client = source._idle.get_nowait()
+        with pytest.raises(LookupError, match="nothing was asked"):
+            client.session.taken()
+        client.close()
+
+
 # --- who we are ------------------------------------------------------------------------------
 
 
