@@ -1,5 +1,6 @@
 """A live controller, composed of its ends: what each setting becomes."""
 
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,8 +9,9 @@ import structlog
 
 from autoscaler.adapters.kubernetes.annotations import KillSwitch
 from autoscaler.adapters.kubernetes.connection import Connection
+from autoscaler.adapters.kubernetes.counts import Counts
 from autoscaler.adapters.kubernetes.drain import Drain, pod_loads
-from autoscaler.adapters.kubernetes.election import Durations, Election
+from autoscaler.adapters.kubernetes.election import Durations, Election, own_identity
 from autoscaler.adapters.kubernetes.events import EventRecorder
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.adapters.kubernetes.kinds import Kinds
@@ -64,7 +66,8 @@ def compose(
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
     signals = signal_reader(settings, sources)
     kinds, watches = Kinds(connection), Watches(connection, follow=follow)
-    targets = _targets(settings, connection, kinds, watches, fleet, log)
+    counts = Counts(leadership.is_leader)
+    targets = _targets(settings, connection, kinds, watches, fleet, counts, log)
     observer = LiveObserver(
         signals=signals,
         targets=targets,
@@ -76,7 +79,7 @@ def compose(
     )
     journal = _journal(settings, fleet)
     drain = Drain(connection, deadline_seconds=settings.acting_seconds / 2)
-    scaling = _Scaling(settings, connection, kinds, observer, drain, leadership.is_leader)
+    scaling = _Scaling(settings, connection, kinds, observer, drain, counts, leadership.is_leader)
     scaling.use(fleet)
     aftermath = _Aftermath(settings, connection, targets, drain, leadership.is_leader, log)
 
@@ -149,9 +152,13 @@ class _Scaling:
         kinds: Kinds,
         observer: LiveObserver,
         drain: Drain,
+        counts: Counts,
         leads: Callable[[], bool],
     ) -> None:
+        # A write that begins while we lead must end before another can lead.
+        seconds = min(settings.acting_seconds, settings.lease_seconds - settings.renew_seconds)
         self._observer = observer
+        self._counts = counts
         self._fleet = FleetSpec((), {})
         self._replicas = Scaler(
             connection,
@@ -159,11 +166,9 @@ class _Scaling:
             drain=drain,
             loads=self._loads,
             may_write=leads,
-            deadline_seconds=settings.acting_seconds,
+            deadline_seconds=seconds,
         )
-        self._nodes = PoolScaler(
-            connection, kinds, may_write=leads, deadline_seconds=settings.acting_seconds
-        )
+        self._nodes = PoolScaler(connection, kinds, may_write=leads, deadline_seconds=seconds)
 
     def use(self, fleet: FleetSpec) -> None:
         self._fleet = fleet
@@ -172,6 +177,7 @@ class _Scaling:
 
     def act(self, action: Action | NodeAction, now: float) -> Outcome:
         if isinstance(action, Action):
+            self._counts.tries(action.workload, action.after)
             return self._replicas.act(action, now)
         return self._nodes.act(action, now)
 
@@ -224,13 +230,17 @@ def _targets(
     kinds: Kinds,
     watches: Watches,
     fleet: FleetSpec,
+    counts: Counts,
     log: Any,
 ) -> TargetReader:
     namespaces = {workload.metadata.namespace for workload in fleet.workloads}
     everywhere = len(namespaces) > DEFAULT_READ.namespaces
     scalers = ScalerReader(connection, None if everywhere else namespaces, say=log.warning)
     neighbours = Neighbours(
-        scalers, respect=Respect(edit_seconds=settings.human_edit_seconds), say=log.warning
+        scalers,
+        counts=counts,
+        respect=Respect(edit_seconds=settings.human_edit_seconds),
+        say=log.warning,
     )
     return TargetReader(connection, kinds, watches, say=neighbours)
 
@@ -254,7 +264,7 @@ def _leadership(
     )
     return Election(
         lease,
-        settings.name,
+        settings.identity or own_identity(socket.gethostname()),
         now=clock,
         chance=np.random.default_rng().random,
         durations=durations,

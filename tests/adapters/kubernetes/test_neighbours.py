@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from autoscaler.adapters.kubernetes.counts import Counts
 from autoscaler.adapters.kubernetes.neighbours import Neighbours
 from autoscaler.adapters.kubernetes.scalers import Reference, Scaler, Scalers
 from autoscaler.core.observation import InterventionKind
@@ -86,7 +87,8 @@ def test_it_remembers_since_when_a_number_stands(body: dict[str, Any], count: in
     neighbours(WORKLOAD, body, NOON)
     neighbours(WORKLOAD, body, NOON + 15)
 
-    assert neighbours._since == ({} if count is None else {WORKLOAD.key: (count, NOON)})
+    stands = neighbours._counts.see(WORKLOAD.key, count or 3, NOON + 30)
+    assert stands == (NOON + 30 if count is None else NOON)
 
 
 def test_the_number_of_an_inference_service_is_its_least_replicas() -> None:
@@ -101,4 +103,64 @@ def test_the_number_of_an_inference_service_is_its_least_replicas() -> None:
 
     neighbours(served, {"metadata": {}, "spec": {"predictor": {"minReplicas": 4}}}, NOON)
 
-    assert neighbours._since == {served.key: (4, NOON)}
+    assert neighbours._counts.see(served.key, 4, NOON + 15) == NOON
+
+
+class Story:
+    """A workload whose number changes from cycle to cycle, by whomever."""
+
+    def __init__(self, *, leads: bool = True) -> None:
+        self.leads = leads
+        self.counts = Counts(lambda: self.leads)
+        self.neighbours = Neighbours(Known(), counts=self.counts, say=print)
+        self.now = NOON
+
+    def seen(self, replicas: int, after: float = 15.0) -> list[InterventionKind]:
+        self.now += after
+        return kinds(self.neighbours, a_target(replicas), self.now)
+
+    def we_write(self, replicas: int) -> None:
+        self.counts.tries(WORKLOAD.key, replicas)
+
+
+def test_a_change_that_nobody_signed_is_an_edit_for_half_an_hour() -> None:
+    story = Story()
+    assert story.seen(2) == []
+
+    assert story.seen(7) == [InterventionKind.EDITED]
+    assert story.seen(7, after=1799) == [InterventionKind.EDITED]
+    assert story.seen(7, after=1) == []
+
+
+def test_what_we_write_is_no_edit_however_late_it_arrives() -> None:
+    story = Story()
+    story.seen(2)
+
+    story.we_write(4)
+    assert story.seen(2) == []  # the answer was lost, and the write is on its way
+    story.we_write(5)
+    assert story.seen(4) == []
+    assert story.seen(5) == []
+    story.we_write(3)
+    assert story.seen(3) == []
+    assert story.seen(5) == [InterventionKind.EDITED]
+
+
+def test_whoever_does_not_lead_takes_no_change_for_an_edit() -> None:
+    story = Story(leads=False)
+    story.seen(2)
+
+    assert story.seen(7) == []
+    story.leads = True
+    assert story.seen(7) == []
+    assert story.seen(3) == [InterventionKind.EDITED]
+    story.leads = False
+    assert story.seen(3) == []
+
+
+def test_a_number_that_is_not_ours_to_set_may_change_freely() -> None:
+    neighbours = Neighbours(Known(), say=print)
+    watching = WORKLOAD.with_actuation(Actuation.NONE)
+    neighbours(watching, a_target(2), NOON)
+
+    assert neighbours(watching, a_target(7), NOON + 15) == ()
