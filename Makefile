@@ -59,7 +59,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "make setup: installing pinned versions into $(VENV) (one to three minutes the first time)"
 	@$(BIN)/python -m pip install -qq --progress-bar off -c constraints.txt hatchling editables
-	@$(BIN)/python -m pip install -qq --progress-bar off -c constraints.txt --no-build-isolation -e '.[dev,fast]'
+	@$(BIN)/python -m pip install -qq --progress-bar off -c constraints.txt --no-build-isolation -e '.[dev,fast,keda]'
 	@echo "$(CURDIR)" >$(STAMP)
 	@echo "make setup: done; the command is $(BIN)/autoscaler"
 
