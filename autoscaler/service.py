@@ -3,12 +3,14 @@
 Here, and nowhere else, the wall clock is read.
 """
 
+import gc
+import math
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import structlog
@@ -53,6 +55,9 @@ def serve(service: "Service", settings: Settings, stopping: threading.Event) -> 
             token_file=settings.token_file,
         ),
     )
+    # A cycle makes hundreds of thousands of small values and hardly any cycle of references:
+    # looking for those so often is half of its work.
+    gc.set_threshold(50_000, 20, 50)
     server.start()
     structlog.get_logger("service").info("serving", url=server.url)
     try:
@@ -174,6 +179,7 @@ class Service:
         self._log: Any = structlog.get_logger("service")
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._missed = 0
+        self._unsaved = ""
         self._looked = self._saved = monotonic()
         self._turn = threading.Lock()
         self.controller = Controller(
@@ -190,17 +196,20 @@ class Service:
     def start(self) -> None:
         """Stand for election, and run cycles in a thread of their own."""
         self._parts.leadership.start()
-        interval = timedelta(seconds=self._settings.interval_seconds)
+        now, interval = self._clock(), self._settings.interval_seconds
+        # Prometheus is asked on a grid of whole steps: right after a point its newest is freshest.
+        begin = math.ceil(now / interval) * interval + min(1.0, 0.1 * interval)
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._scheduler.add_job(
             self._run,
             "interval",
             id=_CYCLE_JOB,
-            seconds=interval.total_seconds(),
-            next_run_time=datetime.fromtimestamp(self._clock(), UTC),
+            seconds=interval,
+            start_date=datetime.fromtimestamp(begin, UTC),
+            next_run_time=datetime.fromtimestamp(now, UTC),
             max_instances=1,
             coalesce=True,
-            misfire_grace_time=max(1, int(interval.total_seconds())),
+            misfire_grace_time=max(1, int(interval)),
         )
         self._scheduler.start()
 
@@ -277,8 +286,8 @@ class Service:
     def _lag(self, now: float) -> float:
         """How much later than planned the cycle of `now` began."""
         job = self._scheduler.get_job(_CYCLE_JOB) if self._scheduler.running else None
-        if job is None or job.next_run_time is None:
-            return 0.0
+        if job is None or job.next_run_time is None or self.latest.entry is None:
+            return 0.0  # the first cycle comes at once
         planned: float = job.next_run_time.timestamp() - self._settings.interval_seconds
         return max(0.0, now - planned)
 
@@ -327,7 +336,7 @@ class Service:
             return
         changed = any(outcome.done for outcome in cycle.outcomes)
         due = self._monotonic() - self._saved >= self._settings.state_interval_seconds
-        if changed or due:
+        if changed or due or self._unsaved:
             self._save(now)
 
     def _save(self, now: float) -> None:
@@ -335,6 +344,12 @@ class Service:
             return
         try:
             self._parts.store.save(dump_state(self.controller.state, now))
-            self._saved = self._monotonic()
         except AutoscalerError as error:
-            self._log.warning("state not saved", reason=str(error))
+            if not self._unsaved:
+                self._log.warning("state not saved", reason=str(error))
+            self._unsaved = str(error)
+            return
+        self._saved = self._monotonic()
+        if self._unsaved:
+            self._log.info("state saved again", reason=self._unsaved)
+        self._unsaved = ""

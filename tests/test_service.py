@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 import structlog
 
 from autoscaler.config.reload import PolicyFiles
@@ -15,7 +16,7 @@ from autoscaler.core.planner import FleetState
 from autoscaler.core.workload import FleetSpec
 from autoscaler.service import Parts, Service
 from autoscaler.settings import Settings, read_settings
-from autoscaler.state import FileStore, load_state
+from autoscaler.state import FileStore, StateError, load_state
 from autoscaler.telemetry.report import CycleReport, Mode
 from tests.builders import NOON
 from tests.config.test_reload import written
@@ -279,6 +280,35 @@ def test_a_full_disk_loses_the_record_and_nothing_else(files: PolicyFiles) -> No
 
     assert world.replicas == 4
     assert report.journal_problem == "no space left"
+
+
+class Unwilling(FileStore):
+    """A store that cannot always be written."""
+
+    refuses = True
+
+    def save(self, data: bytes) -> None:
+        if self.refuses:
+            raise StateError("no space left")
+        super().save(data)
+
+
+def test_a_state_that_cannot_be_saved_is_tried_in_every_cycle_and_told_once(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world, store = World(), Unwilling(tmp_path / "state")
+    with capture_logs() as lines:
+        running = service(world, files, parts={"store": store})
+        for refuses in (True, True, False):
+            store.refuses = refuses
+            running.tick()
+            world.pass_(1)
+
+    assert store.load() is not None
+    assert [(one["log_level"], one["event"]) for one in lines][1:] == [
+        ("warning", "state not saved"),
+        ("info", "state saved again"),
+    ]
 
 
 def test_stopping_saves_the_state_gives_the_lease_back_and_closes(

@@ -19,6 +19,7 @@ from autoscaler.core.observation import (
     Intervention,
     NodePoolStatus,
     Observation,
+    PodSample,
     PodStatus,
     ReplicaStatus,
     Series,
@@ -31,6 +32,11 @@ T = TypeVar("T")
 
 class SignalsSeen(Protocol):
     """The signals of one workload."""
+
+    @property
+    def pod_samples(self) -> Mapping[str, Mapping[str, PodSample]]:
+        """Of each pod, where a query keeps the label `pod`: by signal, then by pod."""
+        ...
 
     @property
     def signals(self) -> Mapping[str, Series]:
@@ -114,6 +120,7 @@ class Scaling(Protocol):
 class _Nothing:
     signals: Mapping[str, Series] = field(default_factory=dict)
     missing: Mapping[str, Gap] = field(default_factory=dict)
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
 
 
 _NOTHING: Final = _Nothing()
@@ -184,6 +191,7 @@ class LiveObserver:
                 signals=read.signals,
                 missing={**lost, **read.missing},
                 pods=target.pods,
+                pod_samples=read.pod_samples,
                 interventions=(*everywhere, *target.interventions),
             )
         if unpooled is not None:

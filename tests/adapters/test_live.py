@@ -17,6 +17,7 @@ from autoscaler.core.observation import (
     Intervention,
     InterventionKind,
     NodePoolStatus,
+    PodSample,
     PodStatus,
     ReplicaStatus,
     Series,
@@ -38,6 +39,7 @@ SERIES = Series.of([(NOON, 3.0)])
 class Signals:
     signals: Mapping[str, Series] = field(default_factory=lambda: {"load": SERIES})
     missing: Mapping[str, Gap] = field(default_factory=dict)
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,7 +77,8 @@ def raising(error: Exception) -> Callable[[], object]:
     return answer
 
 
-GOOD_SIGNALS = Reader(lambda: {CHAT.key: Signals(), CODE.key: Signals()})
+OF_PODS = {"load": {"chat-1": PodSample(2.0, NOON)}}
+GOOD_SIGNALS = Reader(lambda: {CHAT.key: Signals(pod_samples=OF_PODS), CODE.key: Signals()})
 GOOD_TARGETS = Reader(lambda: Targets({CHAT.key: Target(), CODE.key: Target()}))
 GOOD_POOLS = Reader(lambda: ({"h100": NodePoolStatus(1, 1)}, {}))
 
@@ -110,6 +113,7 @@ def test_what_was_read_together_is_one_snapshot() -> None:
     assert snapshot.now == NOON
     assert set(snapshot.observations) == {CHAT.key, CODE.key}
     assert snapshot.observations[CHAT.key].signals == {"load": SERIES}
+    assert snapshot.observations[CHAT.key].pod_samples == OF_PODS
     assert snapshot.pools == {"h100": NodePoolStatus(1, 1)}
     assert snapshot.missing == {}
 
