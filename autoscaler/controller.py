@@ -6,6 +6,7 @@ from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
 from autoscaler.core.planner import FleetState, note_outcomes, plan_cycle
 from autoscaler.core.ports import Actuator, Journal, Observer
+from autoscaler.core.proposals import prepare
 from autoscaler.core.workload import FleetSpec
 
 
@@ -23,7 +24,7 @@ class Controller:
     """Runs cycles over a fleet; all it knows between them is `state`.
 
     Attributes:
-        fleet: The policy files.
+        fleet: The policy files; another one counts from the next cycle on.
         state: What the decisions must remember.
         latest: The newest cycle; None before the first.
     """
@@ -55,6 +56,15 @@ class Controller:
         self._actuator = actuator
         self._journal = journal
         self._leads = leads if actuator is not None else never
+
+    @property
+    def fleet(self) -> FleetSpec:
+        return self._fleet
+
+    @fleet.setter
+    def fleet(self, fleet: FleetSpec) -> None:
+        prepare(fleet)
+        self._fleet = fleet
 
     def run_once(self, now: float) -> Cycle:
         """Run one cycle at `now` (Unix seconds)."""

@@ -1,5 +1,7 @@
 """Observe, plan, act, record; a failure to act is an outcome and the next cycle tries again."""
 
+from typing import Literal
+
 from autoscaler.controller import Controller, never
 from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
@@ -131,3 +133,40 @@ def test_a_restart_with_the_saved_state_decides_as_if_nothing_happened() -> None
     for cycle in range(3, 8):
         now = NOON + 15 * cycle
         assert second_life.run_once(now) == steady.run_once(now)
+
+
+class Prepares(Wants):
+    """A policy that has something to load, and may fail to."""
+
+    type: Literal["wants"] = "wants"
+    fails: bool = False
+
+    def prepare(self) -> None:
+        prepared.append(self.replicas)
+        if self.fails:
+            raise ImportError("no library")
+
+
+prepared: list[int | None] = []
+
+
+def test_policies_load_what_takes_long_before_any_cycle() -> None:
+    prepared.clear()
+    fleets = [a_fleet(a_workload(Prepares(replicas=count))) for count in (1, 2)]
+
+    controller = Controller(fleets[0], observer=Cluster())
+    assert prepared == [1]
+
+    controller.run_once(NOON)
+    controller.fleet = fleets[1]
+    assert prepared == [1, 2]
+
+
+def test_a_policy_that_cannot_load_stops_nobody() -> None:
+    prepared.clear()
+    fleet = a_fleet(a_workload(Prepares(replicas=1, fails=True), Prepares(replicas=7)))
+
+    cycle = Controller(fleet, observer=Cluster()).run_once(NOON)
+
+    assert prepared == [1, 7]
+    assert cycle.plan.decisions[WORKLOAD.key].replicas == 7

@@ -98,6 +98,13 @@ class Policy(Spec):
         """
         return False
 
+    def prepare(self) -> None:
+        """Load what takes long to load, such as a large library.
+
+        It is called before the first cycle, so that no cycle waits; `recommend` may also be asked
+        without it. Checking a policy file does not call it.
+        """
+
     @property
     def label(self) -> str:
         """How the trail names it: its type and the signals it reads."""

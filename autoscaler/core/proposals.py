@@ -1,6 +1,7 @@
 """Each policy is asked for its number, if it can see enough; one that fails stops nobody else."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,7 +11,7 @@ from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory, Observation, Series
 from autoscaler.core.past import Past
 from autoscaler.core.policy import Policy, Vote
-from autoscaler.core.workload import ScaledWorkload
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,14 @@ class View:
     def trusts(self, signal: str) -> bool:
         """Whether a decrease may rest on a signal."""
         return signal in self.readings and self.readings[signal].may_lower
+
+
+def prepare(fleet: FleetSpec) -> None:
+    """Let every policy load what takes long; one that cannot will say so when it is asked."""
+    for workload in fleet.workloads:
+        for policy in workload.spec.policies:
+            with suppress(PolicyError):
+                asked(policy.prepare)
 
 
 def ask_all(view: View, past: Past) -> tuple[Proposal, ...]:

@@ -13,7 +13,7 @@ from autoscaler.core.spec import Number, Seconds
 from policies.predictive.features import DAY
 from policies.predictive.predictive import Predictive
 from policies.predictive.refits import later, soon
-from policies.predictive.ridge import FittedRidge, fit
+from policies.predictive.ridge import FittedRidge, fit, load
 from policies.predictive.samples import EDGE, span_seconds, step_seconds
 
 VERSION: Final = 1
@@ -47,6 +47,9 @@ class Regression(Predictive):
 
     min_history_seconds: Annotated[float, Number, Field(ge=2 * DAY)] = 3 * DAY
     """With less history it says nothing."""
+
+    def prepare(self) -> None:
+        load()
 
     def recommend(self, observation: Observation) -> Recommendation:
         series, now = observation.signal(self.signal), observation.now

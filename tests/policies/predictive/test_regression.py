@@ -1,6 +1,7 @@
 """regression: fitted now and then, remembered as coefficients, a floor in between."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,16 @@ NOON = MONDAY + 10 * DAY + 12 * HOUR
 HISTORY = history(noisy, days=7, until=NOON)
 LONG = history(noisy, days=12, until=NOON + DAY)
 FIT = "policies.predictive.regression.fit"
+LOADED = """
+import sys
+from pathlib import Path
+from autoscaler.config import load_fleet
+from autoscaler.controller import Controller
+fleet = load_fleet([Path("policies/presets/regression.yaml")])
+before = "sklearn" in sys.modules
+Controller(fleet, observer=None)
+print(before, "sklearn.linear_model" in sys.modules)
+"""
 
 
 def a_regression(**parameters: Any) -> Regression:
@@ -398,3 +409,18 @@ def test_scikit_learn_is_loaded_only_to_fit() -> None:
         assert policy.recommend(shown(HISTORY, memory=memory)).replicas is not None
         with pytest.raises(ImportError):
             ridge.fit(HISTORY, STEP, (1,), (0.5,))
+
+
+@pytest.mark.slow
+def test_scikit_learn_is_loaded_with_the_controller_and_not_with_the_file() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_preparing_loads_scikit_learn() -> None:
+    with patch.dict(sys.modules, {"sklearn.linear_model": None}), pytest.raises(ImportError):
+        a_regression().prepare()
+    a_regression().prepare()
