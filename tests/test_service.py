@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 import structlog
+from structlog.testing import capture_logs
 
 from autoscaler.config.reload import PolicyFiles
 from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome, Reason

@@ -188,6 +188,9 @@ class ScalerReader:
         unseen: dict[str, str] = {}
         forbidden: set[str] = set()
         for kind in COLLECTIONS:
+            if unseen:  # the other lists would keep the cycle waiting for as long
+                unseen[kind] = next(iter(unseen.values()))
+                continue
             try:
                 self._last[kind] = self._listed(kind)
             except KubernetesError as error:
@@ -221,8 +224,10 @@ class ScalerReader:
         while True:
             query: Query = (("limit", str(_PAGE)), *((("continue", more),) if more else ()))
             try:
-                answer = mapping(
-                    self._asks.ask("GET", path, query=query, deadline_seconds=self._deadline)
+                answer = mapping(  # what failed is asked for again in the next cycle
+                    self._asks.ask(
+                        "GET", path, query=query, deadline_seconds=self._deadline, retry=False
+                    )
                 )
             except KubernetesError as error:
                 if error.status == 404:  # the cluster has no such kind: nobody uses it

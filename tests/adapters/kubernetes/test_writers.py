@@ -628,3 +628,14 @@ def test_the_life_of_a_number(api: FakeApiServer, connection: Connection) -> Non
     assert taken.text.startswith(
         "Flux sets spec.replicas of Deployment llm/chat at 2023-11-14T22:50"
     )
+
+
+def test_while_the_api_is_in_trouble_one_list_waits_and_not_each(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    reader = ScalerReader(connection, {"llm"}, say=lambda text: None)
+    with api.faults.during(status=503):
+        found = reader.read(NOON)
+
+    assert len(api.requests) == 1
+    assert found.unseen[HPA] == found.unseen[SCALED_OBJECT]
