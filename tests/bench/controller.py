@@ -1,0 +1,222 @@
+"""The controller of the benchmark, a process of its own: it measures itself.
+
+Composed as `autoscaler run` composes it: leader election, state in ConfigMaps, every workload with
+`actuation: scale`, log to standard error. Cycles run one after the other on a clock of their own,
+15 s further each; then some on the real clock, for the lag. `/metrics` is made once a cycle.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+import autoscaler.controller
+from autoscaler.compose import compose
+from autoscaler.config.reload import PolicyFiles
+from autoscaler.core.past import Mark, Past
+from autoscaler.core.planner import FleetState
+from autoscaler.core.workload import FleetSpec
+from autoscaler.service import Service, wall
+from autoscaler.settings import Settings
+from autoscaler.state import dump_state
+from autoscaler.telemetry import routes
+from autoscaler.telemetry.logs import set_up_logs
+from autoscaler.telemetry.narrator import Narrator
+from autoscaler.telemetry.report import CycleReport
+from tests.bench.fleet import REPLICAS, Unchanging, fleet_of
+from tests.bench.meter import Meter, most_resident_bytes, resident_bytes
+
+INTERVAL = 15.0
+WINDOW_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run.
+
+    Attributes:
+        workloads: How many.
+        prometheus: Its address.
+        kubeconfig: Of the API.
+        recorded: Whether histograms are read through the recording rules.
+        stepped: Cycles one after the other; the first is the cold one.
+        scheduled: Cycles on the real clock after those.
+        profile: Where to write a profile of the steady cycles; empty for none.
+    """
+
+    workloads: int
+    prometheus: str
+    kubeconfig: str
+    recorded: bool
+    stepped: int
+    scheduled: int
+    profile: str = ""
+
+
+@dataclass(slots=True)
+class Measured:
+    """What came out.
+
+    Attributes:
+        cycles: Seconds of each phase; the first cycle is the cold one.
+        queries: Of the newest cycle.
+        signals: That they served.
+        actions: Changes made in each cycle.
+        failed: Of those, not done.
+        blind: Workloads that could not be seen in the newest cycle.
+        resident: Bytes, after the last cycle.
+        most_resident: Bytes, at any time.
+        state_bytes: Of a saved state, uncompressed.
+        lags: Seconds that each cycle on the real clock began late.
+        seconds: That each of those took.
+        missed: Of those.
+    """
+
+    cycles: list[dict[str, float]] = field(default_factory=list)
+    queries: int = 0
+    signals: int = 0
+    actions: list[int] = field(default_factory=list)
+    failed: int = 0
+    blind: int = 0
+    resident: int = 0
+    most_resident: int = 0
+    state_bytes: int = 0
+    lags: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    missed: int = 0
+
+
+class Clock:
+    """The wall clock, turned back at first."""
+
+    def __init__(self, steps: int) -> None:
+        self._back = steps * INTERVAL
+
+    def __call__(self) -> float:
+        return wall() - self._back
+
+    def step(self) -> None:
+        """Go on by one interval; at last the time is right."""
+        self._back -= INTERVAL
+
+
+def main() -> None:
+    order = Order(**orjson.loads(sys.argv[1]))
+    sys.stdout.buffer.write(orjson.dumps(asdict(run(order))) + b"\n")
+
+
+def run(order: Order) -> Measured:
+    """Run the cycles that are ordered."""
+    settings = Settings(
+        prometheus=order.prometheus,
+        kubeconfig=Path(order.kubeconfig),
+        recorded_signals=order.recorded,
+        interval_seconds=INTERVAL,
+    )
+    set_up_logs("json", "info")
+    fleet, meter, clock = fleet_of(order.workloads), Meter(), Clock(order.stepped)
+    parts = compose(settings, fleet, clock=wall)
+    files = cast("PolicyFiles", Unchanging(fleet))
+    service = Service(settings, files, parts, narrate=Narrator().narrate, clock=clock)
+    service.controller.state = _after_a_window(fleet, clock())
+    _metered(service, meter)
+    measured = Measured()
+    parts.leadership.start()
+    _wait(parts.leadership.is_leader, "nobody became the leader")
+    for number in range(order.stepped):
+        clock.step()
+        meter.lap()
+        report = service.tick()
+        _scraped(service, meter)
+        measured.cycles.append(meter.lap())
+        _note(measured, report)
+        time.sleep(0.2 if number else 1.0)
+    if order.scheduled:
+        _on_the_real_clock(service, meter, order.scheduled, measured)
+    measured.resident, measured.most_resident = resident_bytes(), most_resident_bytes()
+    measured.state_bytes = len(dump_state(service.controller.state, clock()))
+    service.stop()
+    return measured
+
+
+def _on_the_real_clock(service: Service, meter: Meter, cycles: int, measured: Measured) -> None:
+    reports: list[CycleReport] = []
+
+    def note() -> None:
+        entry = service.latest.entry
+        assert entry is not None
+        reports.append(entry.report)
+
+    service.latest.listen(note)
+    service.start()
+    for number in range(cycles):
+        _wait(lambda number=number: len(reports) > number, "no cycle came")  # type: ignore[misc]
+        _scraped(service, meter)
+    measured.lags = [report.lag_seconds for report in reports]
+    measured.seconds = [report.seconds for report in reports]
+    measured.missed = sum(report.missed for report in reports)
+
+
+def _wait(done: Callable[[], bool], why_not: str) -> None:
+    end = time.monotonic() + 4 * INTERVAL
+    while not done():
+        if time.monotonic() > end:
+            raise RuntimeError(why_not)
+        time.sleep(0.05)
+
+
+def _after_a_window(fleet: FleetSpec, now: float) -> FleetState:
+    """Return what decisions remember when they have run for a whole window."""
+    times = [now - INTERVAL * back for back in range(int(WINDOW_SECONDS / INTERVAL), 0, -1)]
+    marks = tuple(Mark(time, REPLICAS) for time in times)
+    past = partial(Past, desired=REPLICAS, asleep=False)
+    return FleetState(
+        {
+            workload.key: past(recommendations=tuple(Mark(m.time, m.count) for m in marks))
+            for workload in fleet.workloads
+        }
+    )
+
+
+def _metered(service: Service, meter: Meter) -> None:
+    """Meter the phases where they are called from."""
+    parts: Any = service._parts
+    signals, targets = parts.observer._signals, parts.observer._targets
+    for owner, attribute, name in (
+        (signals, "_fetch", "prometheus"),
+        (signals, "read", "prometheus"),
+        (targets, "read", "targets"),
+        (autoscaler.controller, "plan_cycle", "planning"),
+        (autoscaler.controller, "note_outcomes", "planning"),
+        (parts.actuator, "act", "changes"),
+        (service, "_save", "state"),
+        (service, "_narrate", "telemetry"),
+        (service.latest, "publish", "telemetry"),
+    ):
+        meter.wrap(owner, attribute, name)
+
+
+def _scraped(service: Service, meter: Meter) -> None:
+    """Make the page of metrics, as a scrape does."""
+    with meter.phase("metrics page"):
+        entry = service.latest.entry
+        assert entry is not None
+        routes._metrics_of(entry)
+
+
+def _note(measured: Measured, report: CycleReport) -> None:
+    measured.queries = sum(source.queries for source in report.sources.values())
+    measured.signals = sum(source.signals for source in report.sources.values())
+    measured.actions.append(len(report.cycle.outcomes))
+    measured.failed += sum(not outcome.done for outcome in report.cycle.outcomes)
+    decisions = report.cycle.plan.decisions.values()
+    measured.blind = sum(one.reason in ("blind", "unseen") for one in decisions)
+
+
+if __name__ == "__main__":
+    main()
