@@ -27,9 +27,10 @@ import numpy as np
 
 from autoscaler.core.observation import FloatArray
 from autoscaler.core.workload import ScaledWorkload
+from simulations.at_best import AtBest
 from simulations.capacity import Capacity, Shape
 from simulations.profiles import profile_of
-from simulations.run import OnShare, RunResult, Schedule, Settings, follow
+from simulations.run import OnShare, RunResult, Schedule, Settings, TooSlowError, follow
 from simulations.trace import IntArray, Trace
 
 SHARES: Final = (0.0, 0.1)
@@ -103,7 +104,7 @@ def clairvoyant(
     search.cut(need, 2 if many else CUTS)
     if on_share is not None:
         on_share(1.0)
-    return Clairvoyant(search.best.result, len(search.tried))
+    return Clairvoyant(search.result, len(search.tried))
 
 
 def needed(trace: Trace, workload: ScaledWorkload, cell: float) -> FloatArray:
@@ -164,19 +165,18 @@ def without(asked: IntArray, left_out: list[Stretch]) -> IntArray:
     return lower
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Tried:
+    """A plan, and how it went; without a result where it was given up."""
+
     asked: IntArray
     factor: float
-    result: RunResult
+    result: RunResult | None
+    at_best: float
 
     @property
     def gpu_hours(self) -> float:
-        return self.result.score.gpu_hours
-
-    @property
-    def attainment(self) -> float:
-        return self.result.score.attainment
+        return math.inf if self.result is None else self.result.score.gpu_hours
 
 
 @dataclass(slots=True, eq=False)
@@ -195,7 +195,20 @@ class _Search:
         keeps = [one for one in self.tried.values() if self._keeps(one)]
         if keeps:
             return min(keeps, key=lambda one: one.gpu_hours)
-        return max(self.tried.values(), key=lambda one: (one.attainment, -one.gpu_hours))
+        least = 0.0
+        for one in sorted(self.tried.values(), key=lambda one: -one.at_best):
+            if one.result is None and one.at_best >= least:
+                one.result, one.at_best = self._follow(one.asked, least)
+            least = max(least, one.at_best if one.result is not None else 0.0)
+        return max(self.tried.values(), key=lambda one: (one.at_best, -one.gpu_hours))
+
+    @property
+    def result(self) -> RunResult:
+        """How the best one went."""
+        best = self.best
+        if best.result is None:
+            raise AssertionError("what is best was run to the end")  # for the type checker
+        return best.result
 
     def factors(self, need: FloatArray, share: float, most: int) -> None:
         """Look for the least factor on the need that keeps the objective."""
@@ -256,23 +269,33 @@ class _Search:
         return _within(without(asked, idle), self.workload)
 
     def _keeps(self, tried: _Tried) -> bool:
-        return tried.attainment >= self.workload.spec.slo.attainment
+        return tried.result is not None and tried.at_best >= self.workload.spec.slo.attainment
 
     def _try(self, asked: IntArray, factor: float) -> _Tried:
         key = asked.tobytes()
         if key not in self.tried:
-            done, expected = len(self.tried), len(SHARES) * FACTORS + CUTS
-
-            def tell(share: float) -> None:
-                if self.on_share is not None:
-                    self.on_share(min(0.99, (done + share) / expected))
-
-            times = self.settings.interval_seconds * np.arange(1, len(asked), dtype=np.float64)
-            changed = np.flatnonzero(np.diff(asked))
-            schedule = Schedule(times[changed], asked[1:][changed], int(asked[0]))
-            result = follow(self.trace, self.workload, self.settings, schedule, tell)
-            self.tried[key] = _Tried(asked, factor, result)
+            result, at_best = self._follow(asked, self.workload.spec.slo.attainment)
+            self.tried[key] = _Tried(asked, factor, result, at_best)
         return self.tried[key]
+
+    def _follow(self, asked: IntArray, least: float) -> tuple[RunResult | None, float]:
+        """Run a plan; return how it went, or what it could come to when it was given up."""
+        done, expected = len(self.tried), len(SHARES) * FACTORS + CUTS
+
+        def tell(share: float) -> None:
+            if self.on_share is not None:
+                self.on_share(min(0.99, (done + share) / expected))
+
+        times = self.settings.interval_seconds * np.arange(1, len(asked), dtype=np.float64)
+        changed = np.flatnonzero(np.diff(asked))
+        schedule = Schedule(times[changed], asked[1:][changed], int(asked[0]))
+        try:
+            result = follow(
+                self.trace, self.workload, self.settings, schedule, tell, least=AtBest(least)
+            )
+        except TooSlowError as error:
+            return None, error.at_best.attainment
+        return result, result.score.attainment
 
 
 class _Capacities:

@@ -18,6 +18,7 @@ from autoscaler.core.observation import (
     Snapshot,
 )
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from simulations.at_best import AtBest
 from simulations.fast.compile import can_compile
 from simulations.fast.pool import FastPool
 from simulations.fast.tally import Limits
@@ -194,6 +195,12 @@ class SimulatedCluster:
         if isinstance(self.pool, ReplicaPool):
             return Minutes.of(self.pool.requests, self.workload.spec.slo, self.seconds)
         return self.pool.minutes(self.seconds)
+
+    def at_best(self) -> AtBest:
+        """Return what the run can still come to; the plain engine never says less than the best."""
+        if isinstance(self.pool, ReplicaPool):
+            return AtBest(1.0, 1.0)
+        return self.pool.at_best(self.seconds)
 
     def moment(self) -> Moment:
         """Return how the cluster stands now."""

@@ -11,6 +11,7 @@ from autoscaler.core.decision import Action
 from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import FloatArray
 from autoscaler.core.workload import ScaledWorkload
+from simulations.at_best import AtBest
 from simulations.cluster import Moment, SimulatedCluster
 from simulations.minutes import Minutes
 from simulations.replay import START
@@ -102,6 +103,49 @@ class Follower:
             cluster.act(Action(cluster.workload.key, before, after), now)
 
 
+class TooSlowError(Exception):
+    """A run cannot reach any more what it should.
+
+    Attributes:
+        at_best: What it can still come to.
+    """
+
+    def __init__(self, at_best: AtBest) -> None:
+        """Keep what it can still come to."""
+        super().__init__(f"comes to {at_best.attainment:.4f} at best")
+        self.at_best = at_best
+
+
+@dataclass(slots=True, eq=False)
+class Demanding:
+    """A hand that gives a run up which cannot reach any more what it should.
+
+    Attributes:
+        hand: Acts.
+        least: What the run should reach.
+        every_seconds: How often that is asked, in simulated time.
+    """
+
+    hand: Hand
+    least: AtBest
+    every_seconds: float
+    _asked: int = field(default=0)
+
+    def act(self, cluster: SimulatedCluster, now: float) -> None:
+        """Act.
+
+        Raises:
+            TooSlowError: The run cannot reach what it should.
+        """
+        asked = int(cluster.seconds / self.every_seconds)
+        if asked > self._asked:
+            self._asked = asked
+            at_best = cluster.at_best()
+            if at_best.falls_short_of(self.least):
+                raise TooSlowError(at_best)
+        self.hand.act(cluster, now)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
     """The cluster at every control cycle; all arrays have shape (n,).
@@ -136,6 +180,7 @@ class Timeline:
         )
 
 
+_TIMES_ASKED: Final = 200
 _COLUMNS: Final = ("desired", "ready", "starting", "draining", "queued", "running")
 
 
@@ -231,13 +276,31 @@ def follow(
     settings: Settings,
     schedule: Schedule,
     on_share: OnShare | None = None,
+    *,
+    least: AtBest | None = None,
 ) -> RunResult:
-    """Run a trace under a schedule."""
+    """Run a trace under a schedule. Nobody looks, so nothing is scraped.
+
+    Args:
+        trace: What arrives.
+        workload: Profile, bounds and limits.
+        settings: What holds for every run.
+        schedule: How many replicas, when.
+        on_share: Told how far the run is, before each cycle.
+        least: What the run should reach; if it cannot any more, it is given up.
+
+    Raises:
+        TooSlowError: The run was given up.
+    """
+    unwatched = workload.spec.model_copy(update={"signals": {}})
+    hand: Hand = Follower(schedule, settings.start)
+    if least is not None:
+        hand = Demanding(hand, least, max(settings.interval_seconds, trace.seconds / _TIMES_ASKED))
     return run(
         trace,
-        workload,
+        workload.model_copy(update={"spec": unwatched}),
         settings,
-        Follower(schedule, settings.start),
+        hand,
         replicas=schedule.initial,
         on_share=on_share,
     )

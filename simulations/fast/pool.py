@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autoscaler.core.observation import FloatArray
+from simulations.at_best import AtBest
 from simulations.fast import state
 from simulations.fast.compile import can_compile, engine_of
 from simulations.fast.minutes import MinuteLog
@@ -21,7 +22,7 @@ from simulations.fast.room import (
     with_requests,
 )
 from simulations.fast.tally import Durations, Limits, Tally
-from simulations.minutes import Minutes
+from simulations.minutes import MINUTE, Minutes
 from simulations.nodes import Nodes
 from simulations.outcomes import Outcomes
 from simulations.pool import Member, Phase
@@ -303,6 +304,29 @@ class FastPool:
             ttft=ttft,
             itl=itl,
             e2e=e2e,
+        )
+
+    def at_best(self, now: float) -> AtBest:
+        """Return what all requests offered can still come to; `advance(now)` has been called.
+
+        That is if whoever has not missed a limit yet meets all of them. What is forgotten, such as
+        the time between tokens so far, is taken to be well.
+        """
+        pool, world = self._pool[0], self._world
+        flights: Any = world.flights
+        # Times are compared with a margin: the engine's own sums decide.
+        spent = np.where(np.isnan(flights["first_token"]), now, flights["first_token"])
+        late = spent - flights["arrival"] > float(pool.ttft_limit) + 1e-6
+        open_ones = flights["arrival"][(flights["index"] != state.NOBODY) & ~late]
+        arrived, met = world.minutes.T
+        over = min(len(arrived), int(now // MINUTE))  # later ones still get requests
+        waiting = np.bincount((open_ones // MINUTE).astype(np.int64), minlength=over)
+        busy = arrived[:over] > 0
+        shares = (met[:over] + waiting[:over])[busy] / arrived[:over][busy]
+        everybody = self.arrived + self.to_come
+        return AtBest(
+            (int(pool.met) + len(open_ones) + self.to_come) / everybody,
+            float(np.min(shares, initial=1.0)),
         )
 
     def outcomes(self) -> Outcomes:

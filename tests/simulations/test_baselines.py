@@ -58,9 +58,10 @@ def test_the_search_finds_the_fewest(low: int, span: int, needed: int, data: st.
     guess = data.draw(st.integers(low, high))
     asked: list[int] = []
 
-    def good(replicas: int) -> float:
+    def good(replicas: int, least: float) -> float:
         asked.append(replicas)
-        return min(1.0, replicas / needed)
+        exactly = min(1.0, replicas / needed)
+        return exactly if exactly >= least else (exactly + least) / 2
 
     found = _fewest(good, 1.0, guess, low, high)
 
@@ -75,7 +76,7 @@ def test_the_search_finds_the_fewest(low: int, span: int, needed: int, data: st.
 
 @pytest.mark.parametrize(
     "good",
-    [pytest.param(lambda n: 1.0, id="always"), pytest.param(lambda n: 0.0, id="never")],
+    [pytest.param(lambda n, _: 1.0, id="always"), pytest.param(lambda n, _: 0.0, id="never")],
 )
-def test_the_search_ends_where_all_are_alike(good: Callable[[int], float]) -> None:
+def test_the_search_ends_where_all_are_alike(good: Callable[[int, float], float]) -> None:
     assert _fewest(good, 0.9, 4, 1, 9) == 1
