@@ -1,11 +1,22 @@
 """Tasks in one process or in several; what comes out does not depend on which."""
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from ctypes import c_bool
+from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from queue import Empty
-from typing import Any, Protocol, TypeVar
+from threading import Thread
+from time import sleep
+from types import FrameType
+from typing import Any, Final, Protocol, TypeVar
+
+from autoscaler.core.errors import AutoscalerError
 
 OnProgress = Callable[[str, float], None]
 """Told what is being worked on, and how far that is, 0 to 1."""
@@ -38,46 +49,153 @@ def carry_out_all(
     return _in_processes(job, tasks, min(jobs, len(tasks)), on_progress)
 
 
+_DEADLY: Final = (signal.SIGTERM, signal.SIGHUP)
+_ENDING: Final = frozenset({signal.SIGINT, *_DEADLY})
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait while processes begin: one that is half told what to do would complain.
+
+    Processes that begin meanwhile let them wait too, until they are ready for them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _in_processes(
     job: Job[Result], tasks: Sequence[str], jobs: int, on_progress: OnProgress | None
 ) -> dict[str, Result]:
-    """Carry out tasks in fresh processes: they share nothing with each other or with us."""
+    """Carry out tasks in fresh processes: they share nothing with each other or with us.
+
+    However this ends, each of them has ended its task, and left nothing half-written, before.
+
+    Raises:
+        AutoscalerError: A process was killed.
+    """
     context = multiprocessing.get_context("spawn")
-    progress: Queue[tuple[str, float]] = context.Queue()
+    with _undisturbed():  # Python's own helper process is deaf to what is blocked now
+        work = _Work(job, context.Queue(), context.RawValue(c_bool))
     with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin, initargs=(job, progress)
+        jobs, mp_context=context, initializer=_begin, initargs=(work,)
     ) as pool:
-        futures: dict[str, Future[Result]] = {task: pool.submit(_work, task) for task in tasks}
+        futures: dict[str, Future[Result]] = {}
         try:
+            with _undisturbed():
+                futures.update((task, pool.submit(_carry_out, task)) for task in tasks)
+                # The pool looks after the processes that it knew when it was last woken up.
+                pool.submit(int)
             waiting = set(futures.values())
             while waiting:
                 done, waiting = wait(waiting, timeout=0.1)
-                _hand_on(progress, on_progress)
+                _hand_on(work.progress, on_progress)
                 for future in done:
                     future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    _hand_on(progress, on_progress)
-    progress.close()
+        except BrokenProcessPool as error:
+            raise AutoscalerError(
+                "a process that simulates was killed, perhaps for lack of memory: use fewer, as "
+                "with --jobs 1"
+            ) from error
+        finally:
+            work.over.value = True
+            pool.shutdown(cancel_futures=True)
+    _hand_on(work.progress, on_progress)
+    work.progress.close()
     return {task: future.result() for task, future in futures.items()}
 
 
-_job: Job[Any] | None = None
-_progress: "Queue[tuple[str, float]] | None" = None
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker process begins with.
+
+    Attributes:
+        job: What its tasks belong to.
+        progress: Where it says how far they are.
+        over: True once nobody waits for it any more. No lock guards it: whoever is killed while
+            it holds one would stop all others.
+    """
+
+    job: Job[Any]
+    progress: "Queue[tuple[str, float]]"
+    over: c_bool
 
 
-def _begin(job: Job[Any], progress: "Queue[tuple[str, float]]") -> None:
+class _OverError(Exception):
+    """Nobody waits for the task any more."""
+
+
+_work: _Work | None = None
+_ended = 0
+"""The exit code of a worker process that was told to end: it begins nothing more."""
+
+
+def _begin(work: _Work) -> None:
     """Set up a worker process: the job travels once."""
-    globals().update(_job=job, _progress=progress)
+    globals().update(_work=work)
+    # Ctrl-C reaches every process of a terminal; ours says when it is over.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-def _work(task: str) -> Any:
+def _end_with_parent() -> None:
+    """End this process, after what it has begun, once the one that wanted it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            sleep(1)
+
+
+def _carry_out(task: str) -> Any:
     """Carry out a task in a worker process."""
-    job, progress = _job, _progress
-    if job is None or progress is None:
+    work = _work
+    if work is None:
         raise RuntimeError("a worker begins with its job")
-    return job.carry_out(task, _told(task, lambda name, share: progress.put((name, share))))
+    tell = _told(task, lambda name, share: work.progress.put((name, share)))
+
+    def on_share(share: float) -> None:
+        if work.over.value:
+            work.progress.cancel_join_thread()  # nobody reads it any more
+            raise _OverError(task)
+        tell(share)
+
+    if _ended:
+        raise SystemExit(_ended)
+    with _unwinding():
+        on_share(0.0)
+        return work.job.carry_out(task, on_share)
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind a task, so that nothing half-written stays, and then end us.
+
+    Outside of a task they end the process at once, without a word; what is ignored, as under nohup,
+    stays ignored.
+    """
+    ours = [one for one in _DEADLY if signal.getsignal(one) is signal.SIG_DFL]
+    for one in ours:
+        signal.signal(one, _end)
+    try:
+        yield
+    except SystemExit:
+        signal.alarm(1)  # time to say so, and then nothing more
+        raise
+    else:
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    for one in _DEADLY:  # the next one would come while we clean up
+        signal.signal(one, signal.SIG_IGN)
+    globals().update(_ended=128 + number)
+    raise SystemExit(128 + number)
 
 
 def _hand_on(progress: "Queue[tuple[str, float]]", on_progress: OnProgress | None) -> None:
