@@ -1,9 +1,10 @@
 """What standing still would have cost: the best constant numbers of replicas for a trace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.workload import ScaledWorkload
 from simulations.at_best import AtBest
 from simulations.capacity import Capacity, Shape
@@ -37,7 +38,12 @@ class Constants:
 
 
 def constants(
-    trace: Trace, workload: ScaledWorkload, settings: Settings, on_share: OnShare | None = None
+    trace: Trace,
+    workload: ScaledWorkload,
+    settings: Settings,
+    on_share: OnShare | None = None,
+    *,
+    pools: Sequence[NodePool] = (),
 ) -> Constants:
     """Find both by simulation; a few, for the number of simulations grows with its logarithm.
 
@@ -49,10 +55,12 @@ def constants(
         workload: Bounds, limits and replicas.
         settings: What holds for every run.
         on_share: Told how far the search is, as a guess.
+        pools: Node pools; a constant number of nodes of the workload's own carries the replicas.
+            Without it there is always room.
     """
     spec = workload.spec
     low, high = max(1, spec.replicas.min), spec.replicas.max
-    runs = _Runs(trace, workload, settings, on_share)
+    runs = _Runs(trace, workload, settings, on_share, tuple(pools))
     guess = min(max(_guess(trace, workload), low), high)
     best = _fewest(runs.attainment, spec.slo.attainment, guess, low, high)
     peak = _fewest(runs.worst_minute, spec.slo.attainment, best, best, high)
@@ -70,6 +78,7 @@ class _Runs:
     workload: ScaledWorkload
     settings: Settings
     on_share: OnShare | None
+    pools: tuple[NodePool, ...]
     begun: int = 0
     whole: dict[int, RunResult] = field(default_factory=dict)
     given_up: dict[int, AtBest] = field(default_factory=dict)
@@ -109,6 +118,7 @@ class _Runs:
             self.settings,
             Schedule.constant(replicas),
             lambda share: self._tell((at + share) / EXPECTED),
+            pools=self.pools,
             least=least,
         )
 

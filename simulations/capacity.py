@@ -15,7 +15,7 @@ from autoscaler.core.observation import FloatArray
 from autoscaler.core.spec import Slo
 from simulations.arrivals import Z95
 from simulations.profiles import Profile
-from simulations.trace import IntArray
+from simulations.trace import IntArray, Trace
 
 MOST_BUSY: Final = 0.98
 """Share of the time for prompts that is not exceeded: beyond it, no formula of a mean holds."""
@@ -64,6 +64,47 @@ class Latency:
     ttft: float
     itl: float
     e2e: float
+
+
+def most_at_once(trace: Trace, profile: Profile) -> int:
+    """Return how many requests are served at once, at most, if each has a replica of its own.
+
+    More replicas than that change nothing, however impossible the limits are. An upper bound: it
+    counts in whole seconds. Requests that no replica can hold are refused at once and not counted.
+    """
+    seconds = int(trace.seconds) + 1
+    change = np.zeros(seconds + 1, dtype=np.int64)
+    for first in range(0, len(trace), _PIECE):
+        part = slice(first, first + _PIECE)
+        prompts = trace.prompt_tokens[part].astype(np.float64)
+        outputs = trace.output_tokens[part].astype(np.float64)
+        held = prompts + outputs - 1 <= profile.kv_tokens
+        begins = trace.arrivals[part][held]
+        ends = begins + _alone(prompts[held], outputs[held], profile)
+        change += np.bincount(begins.astype(np.int64), minlength=seconds + 1)
+        gone = np.minimum(ends, seconds - 1).astype(np.int64) + 1
+        change -= np.bincount(gone, minlength=seconds + 1)
+    return int(np.cumsum(change).max())
+
+
+_PIECE: Final = 1_000_000
+
+
+def _alone(prompts: FloatArray, outputs: FloatArray, profile: Profile) -> FloatArray:
+    """Return at most how long requests take on a replica of their own, in seconds."""
+    reading = (
+        profile.step_seconds * np.ceil(prompts / profile.step_tokens)
+        + profile.token_seconds * prompts
+        + profile.attended_seconds * prompts * prompts / 2
+    )
+    each_token = (
+        profile.step_seconds
+        + profile.token_seconds
+        + profile.sequence_seconds
+        + profile.kv_token_seconds * (prompts + outputs)
+    )
+    alone: FloatArray = profile.overhead_seconds + reading + (outputs - 1) * each_token
+    return alone
 
 
 class Capacity:

@@ -16,21 +16,34 @@ It serves as a reference: a policy's regret is what it spent, and whom it failed
 It is a strong reference, not a proven optimum: a cheaper plan may exist, and a policy may find it
 by luck. Two things that no policy has are in it: it begins with the replicas that it needs at the
 start, and it knows how long a cold start takes.
+
+Where nodes are simulated they are asked for one provisioning time before the replicas that need
+them, and kept over gaps shorter than that.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import FloatArray
 from autoscaler.core.workload import ScaledWorkload
 from simulations.at_best import AtBest
 from simulations.capacity import Capacity, Shape
 from simulations.profiles import profile_of
-from simulations.run import OnShare, RunResult, Schedule, Settings, TooSlowError, follow
+from simulations.run import (
+    LATE,
+    OnShare,
+    RunResult,
+    Schedule,
+    Settings,
+    TooSlowError,
+    follow,
+    node_lead,
+)
 from simulations.trace import IntArray, Trace
 
 SHARES: Final = (0.0, 0.1)
@@ -41,8 +54,6 @@ CUTS: Final = 8
 """Simulations that leave out single stretches."""
 MANY: Final = 2_000_000
 """Requests beyond which a third of the simulations must do."""
-LATE: Final = 1.2816
-"""Standard score of the cold start that is reckoned with where they vary: 9 of 10 are faster."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +97,12 @@ class Stretch:
 
 
 def clairvoyant(
-    trace: Trace, workload: ScaledWorkload, settings: Settings, on_share: OnShare | None = None
+    trace: Trace,
+    workload: ScaledWorkload,
+    settings: Settings,
+    on_share: OnShare | None = None,
+    *,
+    pools: Sequence[NodePool] = (),
 ) -> Clairvoyant:
     """Return the cheapest plan found that keeps the objective; else the one that misses least.
 
@@ -95,8 +111,10 @@ def clairvoyant(
         workload: Bounds, limits and replicas; its policies and its behavior do not matter.
         settings: What holds for every run.
         on_share: Told how far the search is, as a guess.
+        pools: Node pools; nodes of the workload's own are asked for one provisioning time before
+            the replicas that need them. Without it there is always room.
     """
-    search = _Search(trace, workload, settings, on_share)
+    search = _Search(trace, workload, settings, on_share, tuple(pools))
     many = len(trace) > MANY
     need = needed(trace, workload, settings.interval_seconds)
     for share in SHARES[:1] if many else SHARES:
@@ -187,6 +205,7 @@ class _Search:
     workload: ScaledWorkload
     settings: Settings
     on_share: OnShare | None
+    pools: tuple[NodePool, ...] = ()
     tried: dict[bytes, _Tried] = field(default_factory=dict)
 
     @property
@@ -255,8 +274,9 @@ class _Search:
                     room -= stretch.cells
             if not left_out:
                 return
-            tried = self._try(_within(without(base.asked, left_out), self.workload), base.factor)
-            if self.best is tried:
+            lower = _within(without(base.asked, left_out), self.workload)
+            tried = self._try(self._begun(lower), base.factor)
+            if tried is not base and self.best is tried:
                 continue
             if len(left_out) == 1:
                 needed_after_all.update(left_out)
@@ -266,7 +286,19 @@ class _Search:
     def _plan(self, need: FloatArray, share: float) -> IntArray:
         asked = ask_ahead(need, self.workload, self.settings)
         idle = [one for one in stretches(asked, need) if one.share < share]
-        return _within(without(asked, idle), self.workload)
+        return self._begun(_within(without(asked, idle), self.workload))
+
+    def _begun(self, asked: IntArray) -> IntArray:
+        """Begin with replicas on every node that could not be ready in time.
+
+        A run begins with the nodes that its first replicas need; a node that somebody needs before
+        one provisioning time is over has to be among them.
+        """
+        lead = node_lead(self.workload, self.settings, self.pools)
+        ahead = round(lead / self.settings.interval_seconds)
+        if ahead:
+            asked[0] = asked[: ahead + 1].max()
+        return asked
 
     def _keeps(self, tried: _Tried) -> bool:
         return tried.result is not None and tried.at_best >= self.workload.spec.slo.attainment
@@ -291,7 +323,13 @@ class _Search:
         schedule = Schedule(times[changed], asked[1:][changed], int(asked[0]))
         try:
             result = follow(
-                self.trace, self.workload, self.settings, schedule, tell, least=AtBest(least)
+                self.trace,
+                self.workload,
+                self.settings,
+                schedule,
+                tell,
+                pools=self.pools,
+                least=AtBest(least),
             )
         except TooSlowError as error:
             return None, error.at_best.attainment

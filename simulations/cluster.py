@@ -37,6 +37,10 @@ MOST_DETAILED = 2_000_000
 """Requests beyond which the compiled engine does not keep what became of each."""
 
 
+MOST_REPLICAS = 10_000
+"""Replicas that are simulated at most: what more would take grows with their square."""
+
+
 class Engine(StrEnum):
     """What carries the replicas out. Both do the same; times differ in the last digits."""
 
@@ -145,6 +149,11 @@ class SimulatedCluster:
             raise ConfigError(
                 f"spec.replicas.max: allows {spec.replicas.max} replicas, "
                 f"the simulation should start with {ready}"
+            )
+        if ready > MOST_REPLICAS:
+            raise ConfigError(
+                f"spec.replicas.min: should be at most {MOST_REPLICAS:,} to be simulated, "
+                f"the simulation should start with {ready:,}"
             )
         self.workload = workload
         self.changes: list[tuple[float, int, int]] = []
@@ -257,6 +266,10 @@ class SimulatedCluster:
             return Outcome(action, done=False, detail=f"only {self.workload.key} is simulated")
         if action.after < 0:
             return Outcome(action, done=False, detail=f"cannot run {action.after} replicas")
+        if action.after > MOST_REPLICAS:
+            return Outcome(
+                action, done=False, detail=f"at most {MOST_REPLICAS:,} replicas are simulated"
+            )
         if action.before != found:
             return Outcome(
                 action, done=False, detail=f"found {found} replicas, not {action.before}"

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from autoscaler.controller import Controller
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.ports import Journal
 from autoscaler.core.spec import Bounds, Slo
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.journal import JournalFile
 from simulations.baselines import Constants, constants
+from simulations.capacity import most_at_once
 from simulations.clairvoyant import Clairvoyant, clairvoyant
-from simulations.cluster import SimulatedCluster
+from simulations.cluster import MOST_REPLICAS, SimulatedCluster
 from simulations.decisions import Decided, Recorder
 from simulations.parallel import OnProgress, carry_out_all
+from simulations.profiles import profile_of
 from simulations.run import OnShare, RunResult, Settings, run
 from simulations.runs import Candidate, Comparison, Facts, Kind, Run
 from simulations.trace import Trace
@@ -25,6 +28,8 @@ BEST: Final = "static-best"
 CLAIRVOYANT: Final = "clairvoyant"
 STATIC: Final = "static"
 """What the search for both constant numbers is called while it goes on."""
+FEW: Final = 64
+"""Replicas up to which nobody asks whether fewer would do as well."""
 RESERVED: Final = frozenset({PEAK, BEST, CLAIRVOYANT, STATIC})
 
 
@@ -46,15 +51,16 @@ class _Job:
     trace: Trace
     candidates: tuple[Candidate, ...]
     terms: ScaledWorkload
+    pools: tuple[NodePool, ...]
     settings: Settings
     journals: Path | None
 
     def carry_out(self, task: str, on_share: OnShare) -> _Found:
         """Search, or run the candidate of this name."""
         if task == STATIC:
-            return constants(self.trace, self.terms, self.settings, on_share)
+            return constants(self.trace, self.terms, self.settings, on_share, pools=self.pools)
         if task == CLAIRVOYANT:
-            return clairvoyant(self.trace, self.terms, self.settings, on_share)
+            return clairvoyant(self.trace, self.terms, self.settings, on_share, pools=self.pools)
         (candidate,) = (one for one in self.candidates if one.name == task)
         with _journal(self.journals, candidate) as journal:
             result, decided = run_policy(
@@ -91,26 +97,37 @@ def compare(
         ValueError: There is no candidate, two share a name, or they do not share their terms.
     """
     settings = settings or Settings()
-    job = _Job(trace, tuple(candidates), _terms(candidates), settings, journals)
+    terms = _terms(candidates)
+    pools = shared_pools(candidates)
+    job = _Job(trace, tuple(candidates), _useful(terms, trace, pools), pools, settings, journals)
     # The longest searches first, so that nobody waits for them in the end.
     tasks = [CLAIRVOYANT, STATIC, *(candidate.name for candidate in candidates)]
     found = carry_out_all(job, tasks, jobs, on_progress)
     constant, plan = found[STATIC], found[CLAIRVOYANT]
     if not (isinstance(constant, Constants) and isinstance(plan, Clairvoyant)):
         raise AssertionError("each search returns its own kind")  # for the type checker
-    reference = _cheaper(plan.result, constant.best, job.terms.spec.slo)
+    reference = _best_plan([plan.result, constant.best, constant.peak], terms.spec.slo)
     runs = [_policy_run(one, found[one.name], reference, settings.seed) for one in candidates]
     for name, result, why in (
         (PEAK, constant.peak, "the fewest that carry the busiest minute"),
         (BEST, constant.best, "the fewest that keep the objective over the whole trace"),
     ):
-        note = f"always {result.initial} replicas, {why}"
+        note = f"always {result.initial} replica{'' if result.initial == 1 else 's'}, {why}"
         runs.append(Run(name, Kind.BASELINE, note, result, reference, Decided(), settings.seed))
     note = "knows the future and obeys cold starts; a strong reference, not a proven optimum"
     runs.append(
         Run(CLAIRVOYANT, Kind.REFERENCE, note, reference, reference, Decided(), settings.seed)
     )
-    return Comparison(Facts.of(trace), job.terms, settings, tuple(runs))
+    return Comparison(Facts.of(trace), terms, settings, tuple(runs))
+
+
+def shared_pools(candidates: Sequence[Candidate]) -> tuple[NodePool, ...]:
+    """Return the node pool that every candidate has; none where they have none, or another one.
+
+    Plans that are not made from a policy file run on it too.
+    """
+    first, *others = (candidate.fleet.pools for candidate in candidates)
+    return first if all(one == first for one in others) else ()
 
 
 def unshared(one: ScaledWorkload, other: ScaledWorkload) -> Iterator[tuple[str, object, object]]:
@@ -173,6 +190,28 @@ def _terms(candidates: Sequence[Candidate]) -> ScaledWorkload:
     return first.model_copy(update={"spec": first.spec.model_copy(update={"replicas": widest})})
 
 
+def _useful(terms: ScaledWorkload, trace: Trace, pools: Sequence[NodePool]) -> ScaledWorkload:
+    """Return the terms without replicas that could change nothing, so that a search ends.
+
+    Where no number of replicas keeps the objective, all up to the maximum would be tried.
+    """
+    spec = terms.spec
+    most = spec.replicas.max
+    for pool in pools:
+        most = min(most, pool_holds(pool, spec.replica.gpus))
+    if most > FEW:
+        most = min(most, most_at_once(trace, profile_of(spec.replica)), MOST_REPLICAS)
+    least = min(spec.replicas.min, MOST_REPLICAS)
+    bounds = Bounds(min=least, max=max(least, most, 1))
+    return terms.model_copy(update={"spec": spec.model_copy(update={"replicas": bounds})})
+
+
+def pool_holds(pool: NodePool, gpus: int) -> int:
+    """Return how many replicas of so many GPUs the most nodes of a pool hold."""
+    each, most = pool.spec.gpus_per_node, pool.spec.nodes.max
+    return most * (each // gpus) if gpus <= each else most // -(-gpus // each)
+
+
 @contextmanager
 def _journal(folder: Path | None, candidate: Candidate) -> Iterator[Journal | None]:
     """Open a journal of its own for a candidate, if a folder was named."""
@@ -190,9 +229,13 @@ def _policy_run(candidate: Candidate, found: _Found, reference: RunResult, seed:
     return Run(candidate.name, Kind.POLICY, note, found.result, reference, found.decided, seed)
 
 
-def _cheaper(plan: RunResult, constant: RunResult, slo: Slo) -> RunResult:
-    """Return the better plan: a constant number of replicas is a plan as well."""
-    keeps = [one for one in (plan, constant) if one.score.attainment >= slo.attainment]
+def _best_plan(plans: Sequence[RunResult], slo: Slo) -> RunResult:
+    """Return the best of several plans: a constant number of replicas is a plan as well.
+
+    That is the cheapest that keeps the objective; where none does the one that misses least, and
+    the cheapest among equals.
+    """
+    keeps = [one for one in plans if one.score.attainment >= slo.attainment]
     if keeps:
         return min(keeps, key=lambda one: one.score.gpu_hours)
-    return max((plan, constant), key=lambda one: one.score.attainment)
+    return max(plans, key=lambda one: (one.score.attainment, -one.score.gpu_hours))

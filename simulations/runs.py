@@ -119,6 +119,7 @@ class Run:
             "gpu_hours": score.gpu_hours,
             "cost": score.cost,
             "clairvoyant_gpu_hours": self.reference.score.gpu_hours,
+            "clairvoyant_node_gpu_hours": self.reference.score.node_gpu_hours,
             "regret_gpu_hours": self.regret_gpu_hours,
             "regret_misses": self.regret_misses,
             "requests": score.requests,
@@ -205,6 +206,11 @@ class Comparison:
     def reference(self) -> Run:
         """The clairvoyant plan's run."""
         return self.runs[-1]
+
+    @property
+    def unequal_nodes(self) -> bool:
+        """Whether some runs wait for nodes and others always have room."""
+        return len({run.result.score.node_gpu_hours is None for run in self.runs}) > 1
 
     def document(self) -> dict[str, Any]:
         """Return everything but the timelines, for JSON."""

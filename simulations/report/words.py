@@ -32,3 +32,8 @@ def signed(value: float, digits: int) -> str:
     """Write a difference with its sign, none for what rounds to 0."""
     text = f"{value:+,.{digits}f}"
     return f"{0:.{digits}f}" if float(text.replace(",", "")) == 0 else text
+
+
+def counted(number: int, noun: str) -> str:
+    """Write how many of something there are: 1 replica, 1,024 replicas."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
