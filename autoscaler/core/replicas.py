@@ -1,5 +1,6 @@
 """How a workload's replicas changed, by whomever, and whether new ones come up."""
 
+import math
 from dataclasses import replace
 
 from autoscaler.core.history import note_change, remember
@@ -12,6 +13,11 @@ PATIENCE = 3.0
 
 LEAST_PATIENCE_SECONDS = 300.0
 """A replica is never overdue sooner than this."""
+
+
+FORGOTTEN_SECONDS = 900.0
+"""Without a decision for so long (a clock that was put right, a machine that slept) no window tells
+anything. Longer than any interval between cycles."""
 
 
 def notice(
@@ -28,7 +34,8 @@ def notice(
             else whatever changed counts, whoever did it. So does what changed while no process
             of ours was there to see: the last one may have ended between a change and its note.
     """
-    if not past.recommendations:
+    newest = max((mark.time for mark in past.recommendations), default=-math.inf)
+    if now - newest > FORGOTTEN_SECONDS:
         # As the HPA does: the size found at first is the first recommendation, so that a
         # restart does not forget that the workload was large.
         past = remember(past, now, replicas.desired, behavior)
