@@ -46,7 +46,6 @@ class Order:
         recorded: Whether histograms are read through the recording rules.
         stepped: Cycles one after the other; the first is the cold one.
         scheduled: Cycles on the real clock after those.
-        profile: Where to write a profile of the steady cycles; empty for none.
     """
 
     workloads: int
@@ -55,7 +54,6 @@ class Order:
     recorded: bool
     stepped: int
     scheduled: int
-    profile: str = ""
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ class Measured:
 
     Attributes:
         cycles: Seconds of each phase; the first cycle is the cold one.
-        queries: Of the newest cycle.
+        queries: Of each cycle: longer steps are not due in every one.
         signals: That they served.
         actions: Changes made in each cycle.
         failed: Of those, not done.
@@ -78,8 +76,8 @@ class Measured:
     """
 
     cycles: list[dict[str, float]] = field(default_factory=list)
-    queries: int = 0
-    signals: int = 0
+    queries: list[int] = field(default_factory=list)
+    signals: list[int] = field(default_factory=list)
     actions: list[int] = field(default_factory=list)
     failed: int = 0
     blind: int = 0
@@ -210,8 +208,9 @@ def _scraped(service: Service, meter: Meter) -> None:
 
 
 def _note(measured: Measured, report: CycleReport) -> None:
-    measured.queries = sum(source.queries for source in report.sources.values())
-    measured.signals = sum(source.signals for source in report.sources.values())
+    sources = report.sources.values()
+    measured.queries.append(sum(source.queries for source in sources))
+    measured.signals.append(sum(source.signals for source in sources))
     measured.actions.append(len(report.cycle.outcomes))
     measured.failed += sum(not outcome.done for outcome in report.cycle.outcomes)
     decisions = report.cycle.plan.decisions.values()

@@ -1,0 +1,208 @@
+"""How much the live controller costs here: `python -m tests.bench.live`.
+
+Fleets on three engine presets (vllm-queue-latency, sglang, tgi; four signals each), against a
+loopback double of Prometheus and our fake Kubernetes API, each in a process of its own: neither
+their processor time nor their memory is in the figures. All workloads are scaled (`actuation:
+scale`), one in a hundred grows in each cycle, every decision remembers a whole window of
+recommendations, the state is saved in each cycle, and `/metrics` is made once a cycle.
+
+Processor seconds are those of the controller process, in the cheapest of several cycles: they are
+what can be compared on a machine that does other things too. Signals with a step of 30 s are due in
+every second cycle; only cycles in which all are due count. The first cycle reads whole windows and
+lists the cluster, and is told apart.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from tests.bench.fleet import PRESETS
+
+PHASES: Final = (
+    ("prometheus", "Prometheus read"),
+    ("targets", "targets read"),
+    ("planning", "planned"),
+    ("changes", "changes made"),
+    ("state", "state saved"),
+    ("telemetry", "logged, counted"),
+    ("metrics page", "/metrics page"),
+    ("rest", "watches, threads"),
+)
+LIMIT_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run of the controller.
+
+    Attributes:
+        workloads: How many.
+        recorded: Whether histograms came from the recording rules.
+        cold: Seconds of each phase in the first cycle.
+        steady: The same in the cheapest later one in which every signal was due.
+        queries: In that cycle.
+        measured: All that the controller's process told.
+    """
+
+    workloads: int
+    recorded: bool
+    cold: Mapping[str, float]
+    steady: Mapping[str, float]
+    queries: int
+    measured: Mapping[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description=__doc__)
+    parser.add_argument("--workloads", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--cycles", type=int, default=5, help="one after the other, the cold first")
+    parser.add_argument("--scheduled", type=int, default=3, help="further ones, 15 s apart")
+    parser.add_argument("--sample", type=int, default=400, help="queries asked one by one")
+    chosen = parser.parse_args(arguments)
+    rows, plain = [], []
+    with tempfile.TemporaryDirectory() as folder, _server("prometheus_server") as prometheus:
+        for workloads in chosen.workloads:
+            for recorded in (True, False):
+                _say(f"measuring {workloads:,} workloads, {_how(recorded)} ...")
+                cycles = chosen.cycles if recorded else 4
+                scheduled = chosen.scheduled if recorded else 0
+                with _server("kubernetes_server", str(workloads), folder) as kubeconfig:
+                    order = {
+                        "workloads": workloads,
+                        "prometheus": prometheus,
+                        "kubeconfig": kubeconfig,
+                        "recorded": recorded,
+                        "stepped": cycles,
+                        "scheduled": scheduled,
+                    }
+                    rows.append(_row(order, _asked("controller", order, Path(folder) / "log")))
+            order = {"workloads": workloads, "prometheus": prometheus, "sample": chosen.sample}
+            told = _asked("one_by_one", order, Path(folder) / "log")
+            plain.append({**told, "workloads": workloads})
+    _print(f"presets {', '.join(PRESETS)}; seconds are processor seconds of the controller")
+    _print("")
+    _print_cycles(rows)
+    _print("")
+    _print_phases(rows)
+    _print("")
+    _print_plain(rows, plain)
+
+
+def _row(order: Mapping[str, Any], measured: Mapping[str, Any]) -> Row:
+    most = max(measured["signals"][1:])
+    cycles = zip(measured["cycles"], measured["signals"], measured["queries"], strict=True)
+    full = [(cycle, queries) for cycle, signals, queries in [*cycles][1:] if signals == most]
+    steady, queries = min(full, key=lambda one: float(one[0]["cpu"]))
+    cold = measured["cycles"][0]
+    return Row(order["workloads"], order["recorded"], cold, steady, queries, measured)
+
+
+def _how(recorded: bool) -> str:
+    return "recorded" if recorded else "raw"
+
+
+def _print_cycles(rows: Sequence[Row]) -> None:
+    _print(
+        f"{'workloads':>9} {'histograms':>10} {'queries':>8} {'signals':>8} {'changes':>8} "
+        f"{'cold':>7} {'steady':>7} {'MiB':>6} {'at most':>8} {'state MB':>9} {'took':>7} {'lag':>6}"
+    )
+    for row in rows:
+        told = row.measured
+        took = f"{max(told['seconds']):.1f} s" if told["seconds"] else "-"
+        lag = f"{1000 * max(told['lags']):.0f} ms" if told["lags"] else "-"
+        missed = f"; {told['missed']} cycles missed" if told["missed"] else ""
+        wrong = f"; {told['blind']} blind, {told['failed']} failed"
+        wrong = wrong if told["blind"] or told["failed"] else ""
+        _print(
+            f"{row.workloads:>9,} {_how(row.recorded):>10} {row.queries:>8,} "
+            f"{max(told['signals']):>8,} {max(told['actions']):>8,} {row.cold['cpu']:>6.2f}s "
+            f"{row.steady['cpu']:>6.2f}s {told['resident'] / 2**20:>6.0f} "
+            f"{told['most_resident'] / 2**20:>8.0f} {told['state_bytes'] / 1e6:>9.1f} "
+            f"{took:>7} {lag:>6}{missed}{wrong}"
+        )
+    _print(
+        "took, lag: wall time of a cycle, and how late it began, at an interval of 15 s; the most."
+    )
+
+
+def _print_phases(rows: Sequence[Row]) -> None:
+    heads = [f"{row.workloads:,} {_how(row.recorded)}" for row in rows]
+    _print(f"{'a steady cycle':<18}" + "".join(f"{head:>17}" for head in heads))
+    for phase, name in (*PHASES, ("cpu", "together")):
+        cells = "".join(f"{row.steady.get(phase, 0.0):>16.2f}s" for row in rows)
+        _print(f"{name:<18}{cells}")
+
+
+def _print_plain(rows: Sequence[Row], plain: Sequence[Mapping[str, Any]]) -> None:
+    _print("One query for each workload and signal, as KEDA and prometheus-adapter ask, beside it;")
+    _print("only the asking, over the same HTTP client; times are a sample's, times their number:")
+    _print(
+        f"{'workloads':>9} {'':<12} {'queries':>8} {'asked':>6} {'processor':>10} {'wall, 8 at once':>16}"
+    )
+    for row in rows:
+        if not row.recorded:
+            continue
+        one = next(one for one in plain if one["workloads"] == row.workloads)
+        each = one["queries"] / one["asked"]
+        _print(
+            f"{row.workloads:>9,} {'one by one':<12} {one['queries']:>8,} {one['asked']:>6,} "
+            f"{each * one['cpu_seconds']:>9.1f}s {each * one['wall_seconds']:>15.1f}s"
+        )
+        _print(
+            f"{'':>9} {'shared':<12} {row.queries:>8,} {'all':>6} "
+            f"{row.steady['prometheus']:>9.1f}s"
+        )
+
+
+@contextmanager
+def _server(module: str, *arguments: str) -> Iterator[str]:
+    """Run a stand-in; yield what it says when it is ready. It ends with its standard input."""
+    command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            ready = process.stdout.readline().strip()
+            if not ready:
+                raise RuntimeError(f"{module} did not start")
+            yield ready
+        finally:
+            process.stdin.close()
+
+
+def _asked(module: str, order: Mapping[str, Any], log: Path) -> Mapping[str, Any]:
+    """Run a measurement in a process of its own; return what it told."""
+    command = [sys.executable, "-m", f"tests.bench.{module}", orjson.dumps(order).decode()]
+    with log.open("wb") as errors:
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.PIPE, stderr=errors, timeout=LIMIT_SECONDS
+        )
+    if done.returncode:
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+        raise RuntimeError("\n".join([f"{module} failed:", *tail]))
+    told: Mapping[str, Any] = orjson.loads(done.stdout)
+    return told
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
