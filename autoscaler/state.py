@@ -2,27 +2,32 @@
 
 A state that is absent, broken, of another version or too old is no state: every workload then
 begins unproven and may only be raised for one whole window (`planner.unproven`).
+
+Marks are written in columns: 10,000 workloads have 400,000 of them, and each as an object of its
+own would take three times the space and five times the time.
 """
 
 import hashlib
 import os
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from autoscaler.core.errors import AutoscalerError
-from autoscaler.core.past import Past
+from autoscaler.core.past import Mark, Past
 from autoscaler.core.planner import FleetState, unproven
 from autoscaler.core.workload import FleetSpec
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _STATE: Final = TypeAdapter(FleetState)
+_PAST_NAMES: Final = tuple(one.name for one in fields(Past))
+_MARKS: Final = tuple(one.name for one in fields(Past) if one.type == tuple[Mark, ...])
 
 
 class StateError(AutoscalerError):
@@ -69,7 +74,12 @@ def dump_state(state: FleetState, now: float) -> bytes:
         state: What to keep.
         now: Unix seconds.
     """
-    body = orjson.dumps(_STATE.dump_python(state, mode="json"), option=orjson.OPT_SORT_KEYS)
+    said = {
+        "pasts": {key: _plain(past) for key, past in state.pasts.items()},
+        "nodes_needed": {name: _columns(marks) for name, marks in state.nodes_needed.items()},
+        "led": state.led,
+    }
+    body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     head = {"version": VERSION, "saved": now, "sha256": hashlib.sha256(body).hexdigest()}
     return orjson.dumps(head, option=orjson.OPT_SORT_KEYS) + b"\n" + body
 
@@ -94,9 +104,46 @@ def load_state(data: bytes) -> tuple[FleetState, float]:
     if hashlib.sha256(body).hexdigest() != digest:
         raise StateError("the saved state is damaged: its checksum does not fit")
     try:
-        return _STATE.validate_json(body), saved
-    except ValidationError as error:
+        return _STATE.validate_python(_in_rows(orjson.loads(body))), saved
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise StateError("the saved state does not fit this version of the program") from error
+
+
+def _plain(past: Past) -> dict[str, Any]:
+    plain = {name: getattr(past, name) for name in _PAST_NAMES}
+    for name in _MARKS:
+        plain[name] = _columns(plain[name])
+    return plain
+
+
+def _columns(marks: tuple[Mark, ...]) -> list[list[Any]]:
+    """Return times, counts, and the places of outdated marks."""
+    if not marks:
+        return []
+    outdated = [place for place, mark in enumerate(marks) if mark.outdated]
+    return [[mark.time for mark in marks], [mark.count for mark in marks], outdated]
+
+
+def _in_rows(said: Any) -> Any:
+    pasts = {
+        key: {**past, **{name: _marks(past[name]) for name in _MARKS}}
+        for key, past in said["pasts"].items()
+    }
+    nodes = {name: _marks(columns) for name, columns in said["nodes_needed"].items()}
+    return {**said, "pasts": pasts, "nodes_needed": nodes}
+
+
+def _marks(columns: list[list[Any]]) -> list[dict[str, Any]]:
+    if not columns:
+        return []
+    times, counts, outdated = columns
+    rows = [
+        {"time": time, "count": count, "outdated": False}
+        for time, count in zip(times, counts, strict=True)
+    ]
+    for place in outdated:
+        rows[place]["outdated"] = True
+    return rows
 
 
 def restore(store: StateStore, fleet: FleetSpec, now: float, *, max_age_seconds: float) -> Restored:

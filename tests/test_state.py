@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoscaler.core.past import Mark, Past
 from autoscaler.core.planner import FleetState
@@ -46,6 +48,37 @@ def test_what_is_saved_is_found_again() -> None:
     assert dump_state(STATE, NOON) == dump_state(STATE, NOON)
 
 
+TIMES = st.floats(0, 2e9)
+MARKS = st.lists(st.builds(Mark, TIMES, st.integers(0, 500), st.booleans()), max_size=5).map(tuple)
+PASTS = st.builds(
+    Past,
+    recommendations=MARKS,
+    scale_ups=MARKS,
+    scale_downs=MARKS,
+    starting=MARKS,
+    turns=st.lists(TIMES, max_size=3).map(tuple),
+    direction=st.sampled_from([-1, 0, 1]),
+    desired=st.none() | st.integers(0, 500),
+    asleep=st.none() | st.booleans(),
+    blind_since=st.none() | TIMES,
+    memories=st.dictionaries(st.text(), st.dictionaries(st.text(), TIMES | st.text())),
+    unproven_since=st.none() | TIMES,
+    restored=st.booleans(),
+)
+
+
+@given(st.builds(FleetState, st.dictionaries(st.text(), PASTS), st.dictionaries(st.text(), MARKS)))
+def test_any_state_is_found_again(state: FleetState) -> None:
+    assert load_state(dump_state(state, NOON)) == (state, NOON)
+
+
+def test_marks_of_a_fleet_stay_small() -> None:
+    marks = tuple(Mark(NOON + 15 * number, 4) for number in range(40))
+    state = FleetState({f"llm/{number}": Past(recommendations=marks) for number in range(1000)})
+
+    assert len(dump_state(state, NOON)) < 1_200_000  # an object for each would take 2.4 MB
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -54,7 +87,7 @@ def test_what_is_saved_is_found_again() -> None:
         pytest.param(b"[1]\n{}", "not one of ours", id="something else"),
         pytest.param(dump_state(STATE, NOON)[:-9], "checksum", id="half of it"),
         pytest.param(
-            dump_state(STATE, NOON).replace(b'"version":1', b'"version":9'), "version 9", id="later"
+            dump_state(STATE, NOON).replace(b'"version":2', b'"version":9'), "version 9", id="later"
         ),
         pytest.param(dump_state(STATE, NOON - 901), "901 s old", id="too old"),
         pytest.param(dump_state(STATE, NOON + 901), "-901 s old", id="from the future"),
@@ -67,11 +100,20 @@ def test_what_cannot_be_trusted_is_no_state(data: bytes | None, says: str) -> No
     assert {past.unproven_since for past in restored.state.pasts.values()} == {NOON}
 
 
-def test_a_body_of_another_shape_is_no_state() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"pasts":3}', id="no pasts"),
+        pytest.param(b'{"pasts":{"llm/chat":{}},"nodes_needed":{}}', id="an empty past"),
+        pytest.param(b'{"pasts":{},"nodes_needed":{"h100":[[1.0],[],[]]}}', id="short columns"),
+        pytest.param(b'{"pasts":{},"nodes_needed":{"h100":[[1.0],[2],[1]]}}', id="no such mark"),
+        pytest.param(b'{"pasts":{},"nodes_needed":{"h100":[["x"],[2],[]]}}', id="no time"),
+    ],
+)
+def test_a_body_of_another_shape_is_no_state(body: bytes) -> None:
     import hashlib
 
-    body = b'{"pasts":3}'
-    head = b'{"saved":1.0,"sha256":"%s","version":1}' % hashlib.sha256(body).hexdigest().encode()
+    head = b'{"saved":1.0,"sha256":"%s","version":2}' % hashlib.sha256(body).hexdigest().encode()
 
     with pytest.raises(StateError, match="does not fit this version"):
         load_state(head + b"\n" + body)

@@ -21,7 +21,7 @@ from autoscaler.config.reload import PolicyFiles
 from autoscaler.core.past import Mark, Past
 from autoscaler.core.planner import FleetState
 from autoscaler.core.workload import FleetSpec
-from autoscaler.service import Service, wall
+from autoscaler.service import Service, collect_rarely, wall
 from autoscaler.settings import Settings
 from autoscaler.state import dump_state
 from autoscaler.telemetry import routes
@@ -117,6 +117,7 @@ def run(order: Order) -> Measured:
         interval_seconds=INTERVAL,
     )
     set_up_logs("json", "info")
+    collect_rarely()
     fleet, meter, clock = fleet_of(order.workloads), Meter(), Clock(order.stepped)
     parts = compose(settings, fleet, clock=wall)
     files = cast("PolicyFiles", Unchanging(fleet))

@@ -1,4 +1,6 @@
-"""A Kubernetes API for the benchmark, a process of its own: `... kubernetes_server WORKLOADS FOLDER`.
+"""A Kubernetes API for the benchmark, a process of its own.
+
+`python -m tests.bench.kubernetes_server WORKLOADS FOLDER`
 
 The fake API server of the tests, with a Deployment of two ready pods for each workload and a
 disruption budget for one in ten. Nothing answers a change of size but the number itself.
@@ -21,12 +23,16 @@ OURS = "inference-autoscaler"
 def main() -> None:
     workloads, folder = int(sys.argv[1]), Path(sys.argv[2])
     began = wall() - OLD_SECONDS
-    clocks = [lambda: began]
-    with FakeApiServer(folder, clock=lambda: clocks[-1](), remembers=100_000) as server:
+    seeding = True
+
+    def clock() -> float:
+        return began if seeding else wall()
+
+    with FakeApiServer(folder, clock=clock, remembers=100_000) as server:
         server.add(objects.config_map("ours", namespace=OURS))  # its namespace is made with it
         for index in range(workloads):
             server.add(*_objects(index, began), manager="kubectl-create")
-        clocks.append(wall)
+        seeding = False
         sys.stdout.write(f"{server.kubeconfig_path}\n")
         sys.stdout.flush()
         sys.stdin.read()  # until whoever started us ends

@@ -113,7 +113,8 @@ def _how(recorded: bool) -> str:
 def _print_cycles(rows: Sequence[Row]) -> None:
     _print(
         f"{'workloads':>9} {'histograms':>10} {'queries':>8} {'signals':>8} {'changes':>8} "
-        f"{'cold':>7} {'steady':>7} {'MiB':>6} {'at most':>8} {'state MB':>9} {'took':>7} {'lag':>6}"
+        f"{'cold':>7} {'steady':>7} {'MiB':>6} {'at most':>8} {'state MB':>9} "
+        f"{'took':>7} {'lag':>6}"
     )
     for row in rows:
         told = row.measured
@@ -146,7 +147,8 @@ def _print_plain(rows: Sequence[Row], plain: Sequence[Mapping[str, Any]]) -> Non
     _print("One query for each workload and signal, as KEDA and prometheus-adapter ask, beside it;")
     _print("only the asking, over the same HTTP client; times are a sample's, times their number:")
     _print(
-        f"{'workloads':>9} {'':<12} {'queries':>8} {'asked':>6} {'processor':>10} {'wall, 8 at once':>16}"
+        f"{'workloads':>9} {'':<12} {'queries':>8} {'asked':>6} {'processor':>10} "
+        f"{'wall, 8 at once':>16}"
     )
     for row in rows:
         if not row.recorded:
@@ -158,8 +160,7 @@ def _print_plain(rows: Sequence[Row], plain: Sequence[Mapping[str, Any]]) -> Non
             f"{each * one['cpu_seconds']:>9.1f}s {each * one['wall_seconds']:>15.1f}s"
         )
         _print(
-            f"{'':>9} {'shared':<12} {row.queries:>8,} {'all':>6} "
-            f"{row.steady['prometheus']:>9.1f}s"
+            f"{'':>9} {'shared':<12} {row.queries:>8,} {'all':>6} {row.steady['prometheus']:>9.1f}s"
         )
 
 

@@ -50,7 +50,7 @@ class Meter:
         setattr(owner, attribute, self.timed(name, getattr(owner, attribute)))
 
     def lap(self) -> dict[str, float]:
-        """Return the seconds of each phase since the last lap, with `cpu` and `wall` of them all."""
+        """Return the seconds of each phase since the last lap; `cpu` and `wall` are of all."""
         whole, now = time.process_time(), time.monotonic()
         with self._lock:
             spent, self._spent = self._spent, {}
