@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from autoscaler.cli import (
+    adapter,
     backtest,
     check,
     compare,
@@ -70,6 +71,7 @@ app.command("schema")(schema.schema)
 app.command("signals")(signals.signals)
 app.command("queries")(queries.queries)
 app.command("run")(run.run)
+app.command("adapter")(adapter.adapter)
 app.command("rbac")(rbac.rbac)
 app.command("settings")(settings.settings)
 app.command("replay")(replay.replay)

@@ -1,0 +1,189 @@
+"""A small client of the Kubernetes API: plain HTTPS with the pod's service account."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from autoscaler.core.errors import ConfigError, ObservationError
+from autoscaler.core.spec import Spec
+
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+LARGEST_ANSWER: Final = 8 * 1024 * 1024
+TIMEOUT_SECONDS: Final = 5.0
+_MERGE: Final = "application/merge-patch+json"
+
+Document = dict[str, Any]
+
+
+class ApiServerSettings(Spec):
+    """Where the Kubernetes API is, and as whom it is asked."""
+
+    url: str | None = None
+    """Its address; absent: as the pod's environment says."""
+
+    ca_file: Path = ACCOUNT / "ca.crt"
+    """Authority of its certificate (PEM). Read again when changed."""
+
+    token_file: Path = ACCOUNT / "token"
+    """Our token, which the kubelet renews. Read again for each request."""
+
+    def address(self) -> str:
+        """Return the address, without a slash at its end.
+
+        Raises:
+            ConfigError: Neither the settings nor the environment name one.
+        """
+        if self.url is not None:
+            return self.url.rstrip("/")
+        host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+        port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host:
+            raise ConfigError(
+                "apiServer.url: not in a pod, so the address of the Kubernetes API is needed"
+            )
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+class AnswerError(ObservationError):
+    """The API server answered, and said no.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiServer:
+    """Asks the API server; to be used and closed in one event loop."""
+
+    def __init__(self, settings: ApiServerSettings) -> None:
+        """Take addresses and files; nothing is asked yet.
+
+        Raises:
+            ConfigError: There is no address, or the authority cannot be read.
+        """
+        self._address = settings.address()
+        self._settings = settings
+        self._trust: ssl.SSLContext | None = None
+        self._stamp: tuple[int, int] = (0, 0)
+        self._session: aiohttp.ClientSession | None = None
+        self._refresh_trust()
+
+    async def close(self) -> None:
+        """End every connection."""
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0.01)  # connections over TLS end in the loop's next turns
+
+    async def get(self, path: str) -> Document:
+        """Return an object.
+
+        Raises:
+            ObservationError: It could not be read; `AnswerError` where the server said so.
+        """
+        return await self.ask("GET", path)
+
+    async def ask(
+        self, method: str, path: str, body: Document | None = None, *, seconds: float | None = None
+    ) -> Document:
+        """Send a request, a body as JSON (of a PATCH: a merge patch), and return the answer.
+
+        Raises:
+            ObservationError: There is no good answer; `AnswerError` where the server said so.
+        """
+        async with self._asked(method, path, body, seconds or TIMEOUT_SECONDS) as answer:
+            text = bytearray()
+            async for chunk in answer.content.iter_any():
+                text += chunk
+                if len(text) > LARGEST_ANSWER:
+                    raise ObservationError(f"{method} {path}: the answer is too large")
+        document = _document(bytes(text))
+        if answer.status >= 300:
+            message = document.get("message") or f"status {answer.status}"
+            raise AnswerError(answer.status, f"{method} {path}: {message}")
+        return document
+
+    async def watch(self, path: str, *, seconds: float) -> AsyncGenerator[Document, None]:
+        """Yield the events of a watch until it ends.
+
+        Raises:
+            ObservationError: It broke, or the server refused.
+        """
+        async with self._asked("GET", path, None, seconds + TIMEOUT_SECONDS) as answer:
+            if answer.status != 200:
+                raise AnswerError(answer.status, f"watch {path}: status {answer.status}")
+            line = bytearray()
+            async for chunk in answer.content.iter_any():
+                *whole, rest = (bytes(line) + chunk).split(b"\n")
+                for one in whole:
+                    if one.strip():
+                        yield _document(one)
+                line = bytearray(rest)
+                if len(line) > LARGEST_ANSWER:
+                    raise ObservationError(f"watch {path}: an event is too large")
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, path: str, body: Document | None, seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self._refresh_trust()
+        headers = {"Accept": "application/json", "User-Agent": "inference-autoscaler-adapter"}
+        try:
+            token = self._settings.token_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ObservationError(f"{self._settings.token_file}: cannot be read") from error
+        headers["Authorization"] = f"Bearer {token}"
+        if body is not None:
+            headers["Content-Type"] = _MERGE if method == "PATCH" else "application/json"
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=64)
+            self._session = aiohttp.ClientSession(connector=connector)
+        try:
+            async with self._session.request(
+                method,
+                self._address + path,
+                data=None if body is None else orjson.dumps(body),
+                headers=headers,
+                ssl=self._trust or True,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=TIMEOUT_SECONDS),
+            ) as answer:
+                yield answer
+        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise ObservationError(
+                f"{method} {path}: {str(error) or type(error).__name__}"
+            ) from error
+
+    def _refresh_trust(self) -> None:
+        """Load the authority again where its file has changed; keep the last good one."""
+        try:
+            status = self._settings.ca_file.stat()
+            stamp = status.st_ino, status.st_mtime_ns
+            if stamp != self._stamp:
+                self._trust = ssl.create_default_context(cafile=self._settings.ca_file)
+                self._stamp = stamp
+        except (OSError, ssl.SSLError) as error:
+            if self._trust is None:
+                raise ConfigError(
+                    f"{self._settings.ca_file}: should hold certificates: {error}"
+                ) from error
+
+
+def _document(text: bytes) -> Document:
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ObservationError(f"the API server's answer is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ObservationError("the API server's answer is no object")
+    return document

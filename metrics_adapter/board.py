@@ -1,0 +1,323 @@
+"""What one plan lets us answer: every value of every workload, written out before anybody asks.
+
+A board never changes. Asking it is a look-up and, with a selector, a few comparisons.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+import orjson
+
+from metrics_adapter.plan import Forecast, Plan, Signal, Target, Workload
+from metrics_adapter.quantities import UnfitError, quantity_of
+from metrics_adapter.selectors import EVERYTHING, Selector
+
+DESIRED: Final = "desired_replicas"
+"""The name of the number decided."""
+WORKLOAD: Final = "workload"
+"""The label that every value has: the name of its policy file."""
+FEWEST_INTERVALS: Final = 4
+FEWEST_SECONDS: Final = 60.0
+_USABLE: Final = frozenset({"fresh", "ageing"})
+_SHARED: Final = {
+    "queue": True, "arrivals": True, "throughput": True, "utilization": False, "latency": False,
+}  # fmt: skip
+_LONGEST_NAME: Final = 253
+_FEW: Final = 8
+"""So many rows are looked through; more are found by their labels."""
+
+Name = tuple[str, str]
+"""Namespace and metric."""
+ObjectName = tuple[str, str, str, str]
+"""Namespace, resource, object (`*` for all) and metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One number of one workload, or why there is none.
+
+    Attributes:
+        workload: Its key, namespace/name.
+        target: The object that it describes.
+        labels: What selectors of metrics see.
+        object_labels: What selectors of objects see.
+        quantity: The number as it is answered; empty where there is none.
+        shared: Whether it is a total that pods share; else each pod shows it whole. None where
+            neither is known to be right.
+        number: The number as it was measured.
+        sampled: Time of its sample, Unix seconds.
+        expires: When that sample is too old, Unix seconds by the controller's clock.
+        problem: Why there is no number, in one line; empty where there is one.
+        item: The value as an item of an external answer.
+    """
+
+    workload: str
+    target: Target
+    labels: Mapping[str, str]
+    object_labels: Mapping[str, str]
+    quantity: str = ""
+    shared: bool | None = None
+    number: float = 0.0
+    sampled: float = 0.0
+    expires: float = math.inf
+    problem: str = ""
+    item: bytes = b""
+
+    def lacks(self, now: float) -> str:
+        """Return why it must not be answered at `now`; empty where it may."""
+        if not self.problem and now > self.expires:
+            return f"newest sample is {now - self.sampled:.0f} s old"
+        return self.problem
+
+
+@dataclass(slots=True)
+class Group:
+    """All values under one name in one namespace, in the order of the plan."""
+
+    values: list[Value] = field(default_factory=list)
+    _places: dict[Name, list[int]] = field(default_factory=dict)
+
+    def select(self, selector: Selector) -> Iterable[Value]:
+        """Return the values whose labels the selector matches."""
+        if selector is EVERYTHING or not selector.requirements:
+            return self.values
+        candidates = self._candidates(selector)
+        return [value for value in candidates if selector.matches(value.labels)]
+
+    def _candidates(self, selector: Selector) -> Iterable[Value]:
+        if len(self.values) <= _FEW:
+            return self.values
+        if not self._places:
+            for place, value in enumerate(self.values):
+                for label in value.labels.items():
+                    self._places.setdefault(label, []).append(place)
+        fewest: list[int] | None = None
+        for one in selector.requirements:
+            if one.operator == "in":
+                places = [p for value in one.values for p in self._places.get((one.key, value), ())]
+                if fewest is None or len(places) < len(fewest):
+                    fewest = places
+        if fewest is None:
+            return self.values
+        return [self.values[place] for place in sorted(fewest)]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One plan, ready to be asked.
+
+    Attributes:
+        cycle: Of the plan.
+        time: Of the decision, Unix seconds by the controller's clock.
+        max_age_seconds: An older plan answers nothing.
+        groups: Values by namespace and metric.
+        objects: Values by namespace, resource of the target, its name (`*` for all), and metric.
+        workloads: The plan's workloads by key, for other protocols.
+    """
+
+    cycle: str
+    time: float
+    max_age_seconds: float
+    groups: Mapping[Name, Group]
+    objects: Mapping[ObjectName, list[Value]]
+    workloads: Mapping[str, Workload]
+
+    @property
+    def external_names(self) -> list[str]:
+        """Every external metric, sorted."""
+        return sorted({metric for _, metric in self.groups})
+
+    @property
+    def custom_names(self) -> list[str]:
+        """Every custom metric as resource/metric, sorted."""
+        found = {f"{resource}/{metric}" for _, resource, _, metric in self.objects}
+        found |= {
+            f"pods/{metric}"
+            for (_, metric), group in self.groups.items()
+            if any(value.shared is not None for value in group.values)
+        }
+        return sorted(found)
+
+
+def make_board(
+    plan: Plan, before: Board | None = None, max_age_seconds: float | None = None
+) -> Board:
+    """Write out a plan.
+
+    Args:
+        plan: The newest one.
+        before: The board of the plan before it. Names that a workload had there and has no longer
+            are kept, without a number: a forecast that fails once does not vanish.
+        max_age_seconds: When a plan is too old; absent: four intervals, at least a minute.
+    """
+    groups: dict[Name, Group] = {}
+    workloads = {workload.key: workload for workload in plan.workloads}
+    for workload in plan.workloads:
+        for metric, value in _values(workload, plan.time):
+            groups.setdefault((workload.namespace, metric), Group()).values.append(value)
+    if before is not None:
+        _keep_names(groups, before, workloads)
+    objects: dict[ObjectName, list[Value]] = {}
+    for (namespace, metric), group in groups.items():
+        for value in group.values:
+            resource = resource_of(value.target)
+            for name in (value.target.name, "*"):
+                objects.setdefault((namespace, resource, name, metric), []).append(value)
+    return Board(
+        cycle=plan.cycle,
+        time=plan.time,
+        max_age_seconds=max_age_seconds
+        or max(FEWEST_SECONDS, FEWEST_INTERVALS * plan.interval_seconds),
+        groups=groups,
+        objects=objects,
+        workloads=workloads,
+    )
+
+
+@lru_cache(maxsize=256)
+def _plural(kind: str) -> str:
+    """Return the resource of a kind, as Kubernetes guesses it."""
+    name = kind.lower()
+    if name.endswith("s"):
+        return f"{name}es"
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+
+
+def resource_of(target: Target) -> str:
+    """Return what requests call the kind of an object, such as deployments.apps."""
+    group, slash, _ = target.api_version.rpartition("/")
+    return f"{_plural(target.kind)}.{group}" if slash else _plural(target.kind)
+
+
+def servable(metric: str) -> bool:
+    """Whether a name can be part of a path and of discovery."""
+    return (
+        0 < len(metric) <= _LONGEST_NAME
+        and metric.isascii()
+        and metric.isprintable()
+        and not set(metric) & set('/%?# \\"<>')
+        and metric not in (".", "..", "*")
+    )
+
+
+def _values(workload: Workload, now: float) -> Iterator[tuple[str, Value]]:
+    """Yield every value of a workload; the number decided and signals go before forecasts."""
+    labels = {**workload.match, WORKLOAD: workload.name}
+    empty = Value(workload.key, workload.target, labels, {**workload.labels, **labels})
+    if workload.desired is None or workload.desired < 0:
+        why = workload.blind or workload.reason or "no number was decided"
+        yield DESIRED, _without(empty, f"{DESIRED}: {why}")
+    else:
+        yield DESIRED, _with(empty, DESIRED, float(workload.desired), now)
+    names = {DESIRED}
+    for name, signal in workload.signals.items():
+        if servable(name) and name not in names:
+            names.add(name)
+            yield name, _of_signal(empty, name, signal)
+    for name, (of, number) in _forecasts(workload.forecasts).items():
+        if servable(name) and name not in names:
+            names.add(name)
+            yield name, _of_forecast(empty, name, number, workload.signals.get(of), now)
+
+
+def _of_signal(empty: Value, name: str, signal: Signal) -> Value:
+    if signal.state not in _USABLE or signal.value is None or signal.time is None:
+        why = f": {signal.why}" if signal.why else ""
+        return _without(empty, f"{name} is {signal.state}{why}")
+    return _with(empty, name, signal.value, signal.time, signal)
+
+
+def _of_forecast(
+    empty: Value, name: str, number: float, signal: Signal | None, now: float
+) -> Value:
+    """A forecast is as old as the newest sample that it rests on."""
+    if signal is None:
+        return _with(empty, name, number, now)
+    if signal.state not in _USABLE or signal.time is None:
+        return _without(empty, f"{name}: its signal is {signal.state}")
+    return _with(empty, name, number, signal.time, signal)
+
+
+def _forecasts(forecasts: Iterable[Forecast]) -> dict[str, tuple[str, float]]:
+    """Return by metric name the signal and the highest value within the horizon.
+
+    Where several policies forecast one signal, the highest counts: who follows must not be short.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    for forecast in forecasts:
+        for quantile, row in zip(forecast.quantiles, forecast.values, strict=False):
+            name = f"{forecast.signal}_forecast_p{quantile * 100:g}"
+            numbers = [math.nan if value is None else value for value in row]
+            if not numbers:
+                continue
+            peak = math.nan if any(map(math.isnan, numbers)) else max(numbers)
+            known = found.get(name)
+            if known is None or math.isnan(known[1]) or peak > known[1]:
+                found[name] = forecast.signal, peak
+    return found
+
+
+def _with(
+    empty: Value, metric: str, number: float, sampled: float, signal: Signal | None = None
+) -> Value:
+    try:
+        quantity = quantity_of(number)
+    except UnfitError as error:
+        return _without(empty, f"{metric} {error}")
+    item = {
+        "metricName": metric,
+        "metricLabels": empty.labels,
+        "timestamp": rfc3339(sampled),
+        "value": quantity,
+    }
+    longest = signal.max_age_seconds if signal is not None else None
+    return Value(
+        empty.workload,
+        empty.target,
+        empty.labels,
+        empty.object_labels,
+        quantity=quantity,
+        shared=_SHARED.get(signal.role) if signal is not None else None,
+        number=number,
+        sampled=sampled,
+        expires=math.inf if longest is None else sampled + longest,
+        item=orjson.dumps(item),
+    )
+
+
+def _without(empty: Value, problem: str) -> Value:
+    return Value(empty.workload, empty.target, empty.labels, empty.object_labels, problem=problem)
+
+
+def _keep_names(
+    groups: dict[Name, Group], before: Board, workloads: Mapping[str, Workload]
+) -> None:
+    for name, group in before.groups.items():
+        known = groups.get(name)
+        here = {value.workload for value in known.values} if known else set()
+        for value in group.values:
+            if value.workload in here or value.workload not in workloads:
+                continue
+            lost = _without(value, f"{name[1]}: not in the newest plan")
+            groups.setdefault(name, Group()).values.append(lost)
+
+
+def rfc3339(seconds: float) -> str:
+    """Write a time as Kubernetes does: UTC, whole seconds."""
+    return _rfc3339(math.floor(seconds))
+
+
+@lru_cache(maxsize=4096)
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def share(value: Value, pods: int) -> str:
+    """Return the quantity that each of `pods` shows of a value."""
+    if not value.shared or pods <= 1:
+        return value.quantity
+    return quantity_of(value.number / pods)

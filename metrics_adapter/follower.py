@@ -1,0 +1,160 @@
+"""Follows the controller's plan: one request that waits, again and again."""
+
+import asyncio
+import os
+import secrets
+import ssl
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import aiohttp
+import structlog
+from pydantic import Field, PositiveFloat
+
+from autoscaler.core.errors import ConfigError, ObservationError
+from autoscaler.core.spec import Number, Spec
+from metrics_adapter.board import Board, make_board
+from metrics_adapter.newest import Newest
+from metrics_adapter.plan import read_plan
+
+LARGEST_PLAN: Final = 256 * 1024 * 1024
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+_log = structlog.get_logger("metrics_adapter.plan")
+
+
+class ControllerSettings(Spec):
+    """Where the controller is, and how it is asked."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#]+/?$")] = "http://127.0.0.1:8080"
+    """Address of the controller, without a path."""
+
+    ca_file: Path | None = None
+    """Authority that signed the controller's certificate (PEM); absent: the system's."""
+
+    token_file: Path | None = None
+    """File with the bearer token that the controller asks for. Read for each request."""
+
+    wait_seconds: Annotated[PositiveFloat, Number, Field(le=60)] = 25.0
+    """How long one request waits for the next plan."""
+
+    max_plan_age_seconds: Annotated[PositiveFloat, Number] | None = None
+    """An older plan answers nothing; absent: four intervals of the controller, at least 60 s."""
+
+
+class Follower:
+    """Keeps `newest` at the controller's newest plan."""
+
+    def __init__(
+        self, settings: ControllerSettings, newest: Newest, wall: Callable[[], float]
+    ) -> None:
+        """Publish to `newest`; `wall` is asked only where the controller tells no time."""
+        self._settings = settings
+        self._newest = newest
+        self._wall = wall
+        self._problem = ""
+
+    async def run(self) -> None:
+        """Follow for ever; what goes wrong is told once and tried again.
+
+        Raises:
+            ConfigError: The authority's file cannot be read.
+        """
+        pause = 0.0
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=2, ssl=_trust(self._settings)),
+            timeout=aiohttp.ClientTimeout(
+                total=self._settings.wait_seconds + 30.0, sock_connect=5.0
+            ),
+            auto_decompress=True,
+        ) as session:
+            while True:
+                try:
+                    await self.once(session)
+                    pause = 0.0
+                    self._told("")
+                except (aiohttp.ClientError, TimeoutError, ObservationError, OSError) as error:
+                    self._told(_why(error))
+                    pause = min(LONGEST_PAUSE_SECONDS, max(0.25, 2 * pause))
+                    # Several adapters do not come back at the same moment.
+                    await asyncio.sleep(pause * (0.5 + secrets.randbelow(1000) / 1000))
+
+    async def once(self, session: aiohttp.ClientSession) -> None:
+        """Ask once; publish what comes.
+
+        Raises:
+            ObservationError: The answer is no plan.
+            aiohttp.ClientError: There is no answer.
+            TimeoutError: It takes too long.
+        """
+        board = self._newest.board
+        parameters = {"wait": f"{self._settings.wait_seconds:g}"}
+        parameters["after"] = board.cycle if board is not None else ""
+        address = self._settings.url.rstrip("/") + "/v1/plan"
+        async with session.get(
+            address, params=parameters, headers=self._headers(), allow_redirects=False
+        ) as answer:
+            if answer.status == 204:
+                return
+            body = await _bounded(answer)
+            if answer.status != 200:
+                text = body[:200].decode("utf-8", "replace")
+                raise ObservationError(f"{address}: {answer.status}: {text}")
+            told = answer.headers.get("Date", "")
+        made = await asyncio.get_running_loop().run_in_executor(None, self._make, body, board)
+        if board is not None and made.time < board.time and not self._newest.lacks():
+            return  # another controller, which is behind
+        self._newest.publish(made, _time_of(told, self._wall) - made.time)
+
+    def _make(self, body: bytes, before: Board | None) -> Board:
+        return make_board(read_plan(body), before, self._settings.max_plan_age_seconds)
+
+    def _headers(self) -> dict[str, str]:
+        if self._settings.token_file is None:
+            return {}
+        try:
+            token = self._settings.token_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ObservationError(
+                f"{self._settings.token_file}: the token cannot be read: {_why(error)}"
+            ) from error
+        return {"Authorization": f"Bearer {token}"}
+
+    def _told(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            _log.warning("controller not followed", reason=problem)
+        if self._problem and not problem:
+            _log.info("controller followed again")
+        self._problem = self._newest.problem = problem
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_PLAN:
+            raise ObservationError(f"the plan has more than {LARGEST_PLAN >> 20} MiB")
+    return bytes(body)
+
+
+def _time_of(date: str, wall: Callable[[], float]) -> float:
+    """Return when the controller answered by its own clock, Unix seconds."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return wall()
+
+
+def _trust(settings: ControllerSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{settings.ca_file}: should hold certificates: {error}") from error
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return (os.strerror(error.errno) if error.errno > 0 else error.strerror).lower()
+    return str(error) or type(error).__name__

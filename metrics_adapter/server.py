@@ -1,0 +1,300 @@
+"""The HTTP server of the metrics APIs: who asks, may they, what is answered.
+
+Everything is answered from memory; only who asks may have to be asked of the API server.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from autoscaler.telemetry.connections import Connections
+from metrics_adapter.access import Access
+from metrics_adapter.answers import Answers
+from metrics_adapter.documents import Documents
+from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
+from metrics_adapter.statuses import RefusalError, status_body
+from metrics_adapter.targets import Asked, Custom, Discovery, External, Health, Unknown, read_path
+from metrics_adapter.tls import Tls
+
+ANSWER_SECONDS: Final = 10.0
+"""Time to make an answer; checking access is the only thing that takes any."""
+MOST_PARAMETERS: Final = 16
+_JSON: Final = "application/json"
+_TAKEN: Final = ("application/json", "application/*", "*/*")
+
+_log = structlog.get_logger("metrics_adapter.server")
+
+Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Handler(RequestHandler):
+    """One connection. What is no HTTP is answered by a `Status`, and never with a traceback."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be read, or what failed; then close."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun already")
+        code = status if 400 <= status < 600 else 500
+        if code >= 500:
+            _log.error("answer failed", reason=repr(exc), exc_info=exc)
+            text = "this is our mistake; the log says more"
+        else:
+            kind = type(exc).__name__ if isinstance(exc, HttpProcessingError) else ""
+            _log.debug("bad request", reason=f"{kind} {message}".strip())
+            text = "the request is no HTTP that is understood here"
+        response = _respond(code, status_body(code, text))
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """Makes our kind of connections."""
+
+    def __call__(self) -> RequestHandler:
+        return _Handler(self, loop=self._loop, **self._kwargs)
+
+
+class MetricsServer:
+    """Answers requests for the metrics APIs."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        documents: Documents,
+        access: Access,
+        tls: Tls,
+        connections: Connections,
+        ready: Callable[[], str],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            answers: Values.
+            documents: Discovery.
+            access: Rights.
+            tls: What handshakes are made with.
+            connections: Limits.
+            ready: Returns why it is not ready; nothing where it is.
+        """
+        self._answers = answers
+        self._documents = documents
+        self._access = access
+        self._tls = tls
+        self._connections = connections
+        self._ready = ready
+        self._front: FrontProxy | None = None
+        self._stopping = False
+        self._runner: web.ServerRunner | None = None
+        self._web: _Server | None = None
+        self._listening: asyncio.Server | None = None
+
+    @property
+    def front_proxy(self) -> FrontProxy | None:
+        """Who may speak for others; None before it is known."""
+        return self._front
+
+    def use_front_proxy(self, front: FrontProxy) -> None:
+        """Let this front proxy, and no other, speak for others; connections of the old one end.
+
+        Raises:
+            ConfigError: Its authority is no certificate; the old one stays.
+        """
+        changed = self._tls.set_authority(front.ca)
+        if front != self._front:
+            _log.info("front proxy known", names=sorted(front.allowed_names))
+        self._front = front
+        if changed and self._web is not None:
+            for connection in self._web.connections:
+                connection.close()
+
+    async def start(self, host: str, port: int, header_seconds: float) -> tuple[str, int]:
+        """Listen; return where.
+
+        Raises:
+            OSError: The address is taken or not ours.
+        """
+        self._web = _Server(
+            self._respond,
+            access_log=None,
+            keepalive_timeout=3600.0,  # the connection's own deadline comes first
+            lingering_time=1.0,
+            max_line_size=8190,
+            max_field_size=8190,
+            max_headers=128,
+        )
+        self._runner = web.ServerRunner(self._web, shutdown_timeout=ANSWER_SECONDS)
+        await self._runner.setup()
+        make = cast("Callable[[], asyncio.Protocol]", self._web)
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._connections.guarding(make),
+            host,
+            port,
+            ssl=self._tls.outer,
+            ssl_handshake_timeout=header_seconds,
+            ssl_shutdown_timeout=2.0,
+            backlog=512,
+        )
+        found: tuple[str, int] = self._listening.sockets[0].getsockname()[:2]
+        return found
+
+    def drain(self) -> None:
+        """Be no longer ready; answer on, and end each connection after its answer."""
+        self._stopping = True
+
+    async def idle(self) -> None:
+        """Return when no connection is left."""
+        while self._web is not None and self._web.connections:
+            await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """Listen no longer, answer what is in flight, close."""
+        self.drain()
+        if self._listening is not None:
+            self._listening.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        transport = request.transport
+        self._connections.answering(transport, ANSWER_SECONDS)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                response = await self._answer(request)
+        except RefusalError as refusal:
+            response = _respond(refusal.code, status_body(refusal.code, refusal.message))
+            if refusal.code in (405, 413):
+                response.force_close()
+        except TimeoutError:
+            response = _respond(504, status_body(504, "the answer took too long to make"))
+        self._connections.answered(transport)
+        if self._stopping:
+            response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            raise RefusalError(405, "only GET is answered")
+        if request.body_exists:
+            raise RefusalError(413, "a request should have no body")
+        raw, _, query = request.raw_path.partition("?")
+        asked = read_path(raw)
+        if asked is None:
+            raise RefusalError(400, "the path is malformed")
+        if isinstance(asked, Health):
+            return self._health(asked)
+        user, trusted = await self._user(request)
+        await self._allow(user, asked, trusted=trusted)
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+        if isinstance(asked, Discovery):
+            return _respond(200, *self._documents.find(asked.path, accept))
+        if isinstance(asked, Unknown):
+            raise RefusalError(404, "the server could not find the requested resource")
+        _check_accept(accept)
+        parameters = _parameters(query)
+        return _respond(200, self._values(asked, parameters))
+
+    def _values(self, asked: External | Custom, parameters: Mapping[str, str]) -> bytes:
+        selector = parameters.get("labelSelector", "")
+        if isinstance(asked, External):
+            return self._answers.external(asked, selector)
+        return self._answers.objects(asked, selector, parameters.get("metricLabelSelector", ""))
+
+    async def _user(self, request: web.BaseRequest) -> tuple[User, bool]:
+        """Return who asks, and whether the API server says so."""
+        transport = request.transport
+        if transport is not None and self._front is not None:
+            connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+            verified = (
+                connection is not None
+                and connection.context is self._tls.current
+                and not connection.session_reused
+            )
+            certificate: dict[str, Any] | None = transport.get_extra_info("peercert")
+            if verified and self._front.allows(certificate):
+                user = self._front.user(list(request.headers.items()))
+                if user is not None:
+                    return user, True
+        authorization = request.headers.get(hdrs.AUTHORIZATION, "")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return await self._access.owner(token.strip()), False
+        return ANONYMOUS, False
+
+    async def _allow(self, user: User, asked: Asked, *, trusted: bool) -> None:
+        """Return if the user may.
+
+        What there is, everybody may know whom the API server knows: discovery is answered from
+        memory even while nobody can be asked, for a group that does not answer blocks the deletion
+        of every namespace.
+
+        Raises:
+            RefusalError: The user may not.
+        """
+        if user.known and isinstance(asked, Discovery | Unknown):
+            return
+        if isinstance(asked, Unknown):
+            raise RefusalError(403, f'User "{user.name}" cannot get path "{asked.attributes.path}"')
+        await self._access.check(user, asked.attributes, trusted=trusted)
+
+    def _health(self, asked: Health) -> web.Response:
+        problem = ""
+        if asked.path == "/readyz":
+            problem = "stopping" if self._stopping else self._ready()
+        if problem:
+            return _respond(503, status_body(503, problem))
+        return web.Response(body=b"ok", content_type="text/plain")
+
+
+def _check_accept(accept: str) -> None:
+    """Refuse whoever takes no JSON: the HPA asks for protobuf or anything."""
+    kinds = [one.partition(";")[0].strip().lower() for one in accept.split(",") if one.strip()]
+    if kinds and not any(kind in _TAKEN for kind in kinds):
+        raise RefusalError(406, "only application/json is answered")
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Return the parameters of a query; of one given twice the first counts, as in Kubernetes."""
+    try:
+        pairs = parse_qsl(
+            query,
+            keep_blank_values=True,
+            strict_parsing=bool(query),
+            errors="strict",
+            max_num_fields=MOST_PARAMETERS,
+        )
+    except ValueError as error:
+        raise RefusalError(400, "the query is malformed") from error
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    if found.get("watch", "false").lower() not in ("false", "0", "f", ""):
+        raise RefusalError(405, "values cannot be watched")
+    return found
+
+
+def _respond(code: int, body: bytes, content_type: str = _JSON) -> web.Response:
+    return web.Response(
+        status=code,
+        body=body,
+        headers={
+            "Content-Type": content_type,
+            "Cache-Control": "no-cache, private",
+            "Server": "inference-autoscaler",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

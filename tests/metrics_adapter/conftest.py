@@ -1,0 +1,239 @@
+"""A running adapter between a fake API server and a fake controller, all on loopback."""
+
+import asyncio
+import http.client
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from metrics_adapter.service import Adapter
+from metrics_adapter.settings import AdapterSettings
+from tests.builders import NOON
+from tests.metrics_adapter.cluster import HPA, FakeCluster, FakeController, until
+
+AGGREGATOR = {"X-Remote-User": "system:kube-aggregator", "X-Remote-Group": "system:masters"}
+AS_HPA = [
+    ("Accept", "application/vnd.kubernetes.protobuf, */*"),
+    ("X-Remote-User", HPA),
+    ("X-Remote-Uid", "5c5d51f6-0000-4000-8000-000000000000"),
+    ("X-Remote-Group", "system:serviceaccounts"),
+    ("X-Remote-Group", "system:serviceaccounts:kube-system"),
+    ("X-Remote-Group", "system:authenticated"),
+    ("X-Remote-Extra-Authentication.kubernetes.io%2fcredential-Id", "JTI=1"),
+]
+
+Headers = dict[str, str] | list[tuple[str, str]] | None
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        assert self.document["kind"] == "Status"
+        assert self.document["code"] == self.status
+        return str(self.document["message"])
+
+
+class Clock:
+    """Seconds that rise when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Running:
+    """An adapter in a thread, and ways to ask it."""
+
+    def __init__(self, settings: AdapterSettings, serving: trustme.CA, front: trustme.CA) -> None:
+        self.clock = Clock()
+        self.adapter = Adapter(settings, lambda: NOON, self.clock)
+        self._serving = serving
+        self.front_proxy_client = front.issue_cert(common_name="front-proxy-client")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self._thread.start()
+        started.result(20)
+
+    def _run(self, started: "Future[None]") -> None:
+        async def run() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._stopping = asyncio.Event()
+            await self.adapter.run(self._stopping, lambda: started.set_result(None))
+
+        try:
+            asyncio.run(run())
+        except BaseException as error:  # noqa: BLE001
+            if not started.done():
+                started.set_exception(error)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.adapter.address
+
+    def context(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self._serving.configure_trust(context)
+        if certificate is not None:
+            certificate.configure_cert(context)
+        return context
+
+    def connect(self, certificate: trustme.LeafCert | None) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(
+            "localhost", self.address[1], context=self.context(certificate), timeout=10
+        )
+
+    def get(
+        self, path: str, headers: Headers = None, *, method: str = "GET", proxied: bool = True
+    ) -> Answer:
+        """Ask as the API server does; `proxied=False`: as anybody else."""
+        return self.ask(path, headers, self.front_proxy_client if proxied else None, method=method)
+
+    def ask(
+        self,
+        path: str,
+        headers: Headers,
+        certificate: trustme.LeafCert | None,
+        *,
+        method: str = "GET",
+    ) -> Answer:
+        connection = self.connect(certificate)
+        try:
+            return request(connection, path, headers, method=method)
+        finally:
+            connection.close()
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Do something in the adapter's own loop."""
+        assert self._loop is not None
+        done: Future[None] = Future()
+
+        def do() -> None:
+            work()
+            done.set_result(None)
+
+        self._loop.call_soon_threadsafe(do)
+        done.result(10)
+
+    def begin_stopping(self) -> None:
+        assert self._loop is not None
+        assert self._stopping is not None
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def stop(self) -> None:
+        self.begin_stopping()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+def request(
+    connection: http.client.HTTPSConnection, path: str, headers: Headers, *, method: str = "GET"
+) -> Answer:
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    pairs = headers.items() if isinstance(headers, dict) else headers or ()
+    for name, value in pairs:
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    found = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, found, answer.read())
+
+
+@pytest.fixture(scope="session")
+def front() -> trustme.CA:
+    """The front proxy's authority."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def serving() -> trustme.CA:
+    """The authority of the adapter's own certificate."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, front: trustme.CA) -> Iterator[FakeCluster]:
+    server = FakeCluster(tmp_path, front)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def controller() -> Iterator[FakeController]:
+    server = FakeController()
+    yield server
+    server.stop()
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path,
+    cluster: FakeCluster,
+    controller: FakeController,
+    serving: trustme.CA,
+    front: trustme.CA,
+) -> Iterator[Start]:
+    running: list[Running] = []
+    certificate = serving.issue_cert("localhost")
+    cert_file, key_file = tmp_path / "tls.crt", tmp_path / "tls.key"
+    certificate.cert_chain_pems[0].write_to_path(str(cert_file))
+    certificate.private_key_pem.write_to_path(str(key_file))
+
+    def begin(*, follows: bool = True, serving_settings: Any = None, **settings: Any) -> Running:
+        document = {
+            "controller": {"url": controller.url, "waitSeconds": 2},
+            "apiServer": {
+                "url": cluster.url,
+                "caFile": cluster.ca_file,
+                "tokenFile": cluster.token_file,
+            },
+            "serving": {
+                "host": "127.0.0.1",
+                "port": 0,
+                "certFile": cert_file,
+                "keyFile": key_file,
+                "drainSeconds": 0.5,
+                **(serving_settings or {}),
+            },
+            **settings,
+        }
+        adapter = Running(AdapterSettings.model_validate(document), serving, front)
+        running.append(adapter)
+        if follows:
+            until(lambda: not adapter.adapter.lacks())
+        return adapter
+
+    yield begin
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def adapter(start: Start) -> Running:
+    """One that follows a plan and knows the front proxy."""
+    return start()
