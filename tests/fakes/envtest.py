@@ -12,17 +12,34 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
+import orjson
 import pytest
 import trustme
+import yaml
 
 from tests.fakes.kubernetes.client import ApiServer, write_kubeconfig
+from tests.fakes.kubernetes.faults import Request
 from tests.fakes.kubernetes.resources import CUSTOM, EVERYTHING, Resource
 
 VARIABLE = "KUBEBUILDER_ASSETS"
 DEFAULT = Path("/usr/local/kubebuilder/bin")
 TOKEN = "administrator"  # the server listens on loopback, for one test run
+METHODS: Final = {
+    "watch": "WATCH", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE",
+}  # fmt: skip
+AUDIT: Final = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+"""What service accounts ask is noted, and what was answered."""
 
 
 def why_absent() -> str:
@@ -54,6 +71,9 @@ class RealApiServer(ApiServer):
         served.private_key_pem.write_to_path(str(key))
         tokens = folder / "tokens.csv"
         tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n', encoding="utf-8")
+        policy = folder / "audit.yaml"
+        policy.write_text(yaml.safe_dump(AUDIT), encoding="utf-8")
+        self._audit = folder / "audit.log"
         storage, peers, port = _free_ports(3)
         address = f"https://127.0.0.1:{port}"
         path = write_kubeconfig(folder / "kubeconfig", address, token=TOKEN, ca_path=ca_path)
@@ -84,10 +104,12 @@ class RealApiServer(ApiServer):
                 f"--service-account-signing-key-file={key}",
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--disable-admission-plugins=ServiceAccount",
+                f"--audit-policy-file={policy}",
+                f"--audit-log-path={self._audit}",
             )
             self._wait_until("/readyz")
             for resource in CUSTOM:
-                self._define(resource)
+                self.define(resource)
         except BaseException:
             self.stop()
             raise
@@ -104,6 +126,23 @@ class RealApiServer(ApiServer):
                 process.wait()
             log.close()
         self._processes.clear()
+
+    def define(self, resource: Resource) -> None:
+        """Serve a custom resource; one that is served already stays as it is."""
+        group = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        self.catalogue.add(resource)
+        made = self.request("POST", group, definition(resource))
+        assert made.status in {201, 409}, made.body
+        self._wait_until(resource.path(namespace="default"))
+
+    def asked_by(self, user: str) -> list[Request]:
+        lines = self._audit.read_bytes().splitlines() if self._audit.exists() else []
+        events = [orjson.loads(line) for line in lines]
+        # A watch is noted when it begins and again when it ends.
+        ended = [one for one in events if one["stage"] == "ResponseComplete"]
+        whole = {one["auditID"] for one in ended}
+        begun = [one for one in events if one["auditID"] not in whole]
+        return [_request(one) for one in (*ended, *begun) if one["user"]["username"] == user]
 
     def _run(self, binary: Path, *flags: str) -> None:
         log = (self._folder / f"{binary.name}.log").open("wb")
@@ -125,10 +164,19 @@ class RealApiServer(ApiServer):
             threading.Event().wait(0.2)
         raise RuntimeError(f"{self.address}{path} was not ready after {seconds:g} s")
 
-    def _define(self, resource: Resource) -> None:
-        group = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        self.create(group, definition(resource))
-        self._wait_until(resource.path(namespace="default"))
+
+def _request(event: dict[str, Any]) -> Request:
+    """Return one request of the audit log."""
+    url = urlsplit(event["requestURI"])
+    return Request(
+        method=METHODS.get(event["verb"], "GET"),
+        path=url.path,
+        query=dict(parse_qsl(url.query)),
+        headers={"User-Agent": event.get("userAgent", "")},
+        body=b"",
+        user=event["user"]["username"],
+        status=event["responseStatus"]["code"],
+    )
 
 
 def definition(resource: Resource) -> dict[str, Any]:
@@ -178,11 +226,19 @@ def _free_ports(count: int) -> list[int]:
         return found
 
 
+_running: list[RealApiServer] = []
+
+
 @pytest.fixture(scope="session")
 def real_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApiServer]:
     """A real API server, one for all tests of a process: use a namespace of your own."""
     if reason := why_absent():
         pytest.skip(reason)
+    if _running:  # another folder of tests has its own fixture of this name
+        yield _running[0]
+        return
     server = RealApiServer(tmp_path_factory.mktemp("envtest"))
+    _running.append(server)
     yield server
+    _running.clear()
     server.stop()

@@ -52,7 +52,14 @@ def owners(target: Json, path: Sequence[str]) -> tuple[Owner, ...]:
         target: The whole object.
         path: Of the field, such as ("spec", "replicas").
     """
-    entries = mapping(target.get("metadata")).get("managedFields")
+    listed = mapping(target.get("metadata")).get("managedFields")
+    entries = [one for one in (listed if isinstance(listed, Sequence) else ()) if mapping(one)]
+    fields = [mapping(one.get("fieldsV1")) for one in entries]
+    # An empty set stands for a map that is owned with all that is in it, or for one that was only
+    # made: where anybody owns a field in it by name, it is the latter.
+    owned = [_names(one, path) for one in fields]
+    if not any(owned):
+        owned = [_covers(one, path) for one in fields]
     found = [
         Owner(
             manager=str(entry.get("manager") or ""),
@@ -60,8 +67,8 @@ def owners(target: Json, path: Sequence[str]) -> tuple[Owner, ...]:
             time=read_time(entry.get("time")),
             subresource=str(entry.get("subresource") or ""),
         )
-        for entry in (entries if isinstance(entries, Sequence) else ())
-        if isinstance(entry, Mapping) and _owns(mapping(entry.get("fieldsV1")), path)
+        for entry, its in zip(entries, owned, strict=True)
+        if its
     ]
     return tuple(sorted(found, key=_newest_first))
 
@@ -70,12 +77,17 @@ def _newest_first(owner: Owner) -> tuple[float, str]:
     return (float("inf") if owner.time is None else -owner.time, owner.manager)
 
 
-def _owns(fields: Json, path: Sequence[str]) -> bool:
+def _names(fields: Json, path: Sequence[str]) -> bool:
     node: object = fields
     for part in path:
         node = mapping(node).get(f"f:{part}")
-        if node is None:
-            return False
-        if node == {}:  # owned as a whole: what is below it is owned too
+    return node is not None
+
+
+def _covers(fields: Json, path: Sequence[str]) -> bool:
+    node: object = fields
+    for part in path:
+        node = mapping(node).get(f"f:{part}")
+        if node == {}:
             return True
-    return True
+    return False

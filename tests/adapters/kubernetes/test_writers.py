@@ -472,6 +472,11 @@ def test_who_owns_a_field_as_a_whole_owns_what_is_in_it() -> None:
     assert [one.manager for one in owners(target, ("spec", "replicas"))] == ["a"]
 
 
+def test_who_only_made_the_map_does_not_own_what_others_own_in_it() -> None:
+    target = a_target(wrote("maker", fields={"f:spec": {}}), wrote("b"))
+    assert [one.manager for one in owners(target, ("spec", "replicas"))] == ["b"]
+
+
 @given(st.floats(0, 4e9))
 def test_times_survive_being_written(seconds: float) -> None:
     text = micro_time(seconds)

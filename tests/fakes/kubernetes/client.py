@@ -13,6 +13,7 @@ from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 
 from tests.fakes.kubernetes.address import Catalogue
+from tests.fakes.kubernetes.faults import Request
 from tests.fakes.kubernetes.resources import EVERYTHING, Resource
 from tests.fakes.kubernetes.status import ApiError
 
@@ -155,6 +156,14 @@ class ApiServer:
         meta = {"name": path.rsplit("/", 1)[-1]}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}
         self.create(f"{path}/binding", binding)
+
+    def asked_by(self, user: str) -> list[Request]:
+        """Return what a user asked, and what was answered.
+
+        Args:
+            user: Such as system:serviceaccount:NAMESPACE:NAME.
+        """
+        raise NotImplementedError
 
     def client(self) -> ApiClient:
         """Return the real Kubernetes client, set up by the kubeconfig; closed with the server."""

@@ -13,7 +13,7 @@ from tests.fakes.kubernetes.access import Access
 from tests.fakes.kubernetes.address import Catalogue, Target
 from tests.fakes.kubernetes.api import Api
 from tests.fakes.kubernetes.client import ApiServer, write_kubeconfig
-from tests.fakes.kubernetes.faults import Faults, Requests
+from tests.fakes.kubernetes.faults import Faults, Request, Requests
 from tests.fakes.kubernetes.handler import Handler
 from tests.fakes.kubernetes.lists import Pages
 from tests.fakes.kubernetes.resources import EVERYTHING, Resource
@@ -194,6 +194,9 @@ class FakeApiServer(ApiServer):
     def bind(self, path: str, node: str) -> None:
         """Put a pod on a node, without a request."""
         self.write(path, {"spec": {"nodeName": node}}, manager="kube-scheduler")
+
+    def asked_by(self, user: str) -> list[Request]:
+        return [one for one in self.requests if one.user == user]
 
     def compact(self) -> None:
         """Forget the changes so far: older versions and `continue` tokens get 410."""
