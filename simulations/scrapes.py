@@ -126,6 +126,7 @@ class Scrapes:
         self._busy_before = np.zeros(0)
         self._answering: IntArray = np.zeros(0, dtype=np.int64)
         self._slots: IntArray = np.zeros(0, dtype=np.int64)
+        self._slots_since = 0
         self._rates: dict[float, Rates] = {}
 
     def scrape(self, pool: Scraped, arrived: int, now: float) -> None:
@@ -136,7 +137,9 @@ class Scrapes:
         self._rates.clear()
         seen = self.seen = pool.seen(now)
         if seen.numbers is not self._answering:
-            self._slots = self._slots_for(seen.numbers, at)
+            slots = self._slots_for(seen.numbers, at)
+            if not np.array_equal(slots, self._slots):
+                self._slots, self._slots_since = slots, at
             self._answering = seen.numbers
         slots = self._slots
         self._busy_before = self._busy_seconds[slots]
@@ -173,13 +176,17 @@ class Scrapes:
         return float(self._rate(self._arrived, slot, first, newest, range_seconds).item())
 
     def _rates_over(self, range_seconds: float) -> Rates:
-        first = np.maximum(self._first, self._first_within(range_seconds))
+        begin, newest = self._first_within(range_seconds), self._scrapes - 1
+        if self._slots_since <= begin < newest:  # nobody has come or gone meanwhile
+            slots = np.sort(self._slots)
+            rates = self._rate(self._counters, slots, begin, newest, range_seconds)
+            return Rates(self._numbers[slots], rates)
+        first = np.maximum(self._first, begin)
         (slots,) = (self._newest > first).nonzero()
         spans = list(zip(first[slots].tolist(), self._newest[slots].tolist(), strict=True))
         rates = np.empty((len(slots), COUNTERS))
-        different = set(spans)
-        for span in different:  # a single one, unless replicas have lately come or gone
-            rows = np.flatnonzero([one == span for one in spans]) if different - {span} else ...
+        for span in set(spans):
+            rows = np.flatnonzero([one == span for one in spans])
             rates[rows] = self._rate(self._counters, slots[rows], *span, range_seconds)
         return Rates(self._numbers[slots], rates)
 

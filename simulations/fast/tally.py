@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from math import ceil, floor, inf
 
-import numpy as np
-
 from simulations.fast.state import LOWEST_OCTAVE, PER_OCTAVE
 from simulations.trace import IntArray
 
@@ -34,19 +32,26 @@ class Durations:
         Between neighbours it is interpolated, as numpy does; the values of one bucket are taken
         to be spread evenly over it.
         """
-        upto = np.cumsum(self.counts)
-        total = int(upto[-1])
-        if not total:
+        (filled,) = self.counts.nonzero()
+        if not len(filled):
             return None
-        rank = percent / 100 * (total - 1)
-        below, above = (self._value(upto, place) for place in (floor(rank), ceil(rank)))
+        upto = self.counts[filled].cumsum()
+        rank = percent / 100 * (int(upto[-1]) - 1)
+        below, above = (self._value(filled, upto, place) for place in (floor(rank), ceil(rank)))
         return below + (above - below) * (rank - floor(rank))
 
-    def _value(self, upto: IntArray, place: int) -> float:
-        """Return about where the value stands that so many others are below."""
-        at = int(np.searchsorted(upto, place, side="right"))
+    def _value(self, filled: IntArray, upto: IntArray, place: int) -> float:
+        """Return about where the value stands that so many others are below.
+
+        Args:
+            filled: Buckets with any value, rising; shape (n,).
+            upto: How many values lie in each of them and below; shape (n,).
+            place: How many are below.
+        """
+        order = int(upto.searchsorted(place, side="right"))
+        at = int(filled[order])
         count = int(self.counts[at])
-        within = (place - (int(upto[at]) - count) + 0.5) / count
+        within = (place - (int(upto[order]) - count) + 0.5) / count
         low, high = _edge(at), _edge(at + 1)
         return low + (high - low) * within
 
