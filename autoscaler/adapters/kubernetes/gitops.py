@@ -71,14 +71,13 @@ def keeper(manager: str, target: Json, others: frozenset[str] = frozenset()) -> 
         target: The object: its marks tell for whom a `kubectl apply` was made.
         others: More names of managers that are GitOps tools.
     """
-    marks = tracked(target)
     if manager in MANAGERS:
-        tool = MANAGERS[manager]
+        tool, marks = MANAGERS[manager], tracked(target)
         return marks if marks is not None and marks.tool == tool else Tracked(tool)
     if manager in others:
         return Tracked(manager)
     # Old releases of these tools ran kubectl apply.
-    return marks if marks is not None and manager in _CLIENT_SIDE else None
+    return tracked(target) if manager in _CLIENT_SIDE else None
 
 
 def left_alone(target: Json) -> bool:

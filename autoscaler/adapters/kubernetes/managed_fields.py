@@ -42,6 +42,8 @@ class Owner:
 
 def mapping(value: object) -> Json:
     """Return a JSON object as it is, and anything else as an empty one."""
+    if type(value) is dict:  # nearly always, and a tenth of the price
+        return value
     return value if isinstance(value, Mapping) else {}
 
 

@@ -130,23 +130,24 @@ def _writers(
         if owner.ours:
             continue
         set_at = min(math.inf if owner.time is None else owner.time, unchanged_since)
-        when = _when(owner, set_at)
         tool = keeper(owner.manager, target, respect.gitops)
         if tool is not None:
             if not left_alone(target):
                 yield Intervention(
                     InterventionKind.SUSPENDED,
-                    f"{tool} sets {field} of {reference}{when} and would undo our changes: "
+                    f"{tool} sets {field} of {reference}{_when(owner, set_at)} and would "
+                    f"undo our changes: "
                     f"{advice(tool.tool)}",
                 )
         elif owner.manager in _AUTOSCALERS:
             if ours is None and owner.subresource == "scale":
-                yield from _unlisted(owner.manager, reference, scalers, set_at, when)
+                yield from _unlisted(owner, reference, scalers, set_at)
         elif set_at < math.inf and _is_edit(owner, target, ours):
             until = set_at + respect.edit_seconds
             yield Intervention(
                 InterventionKind.EDITED,
-                f"{owner.manager or 'somebody'} set {field} of {reference}{when}: "
+                f"{owner.manager or 'somebody'} set {field} of {reference}"
+                f"{_when(owner, set_at)}: "
                 f"left alone until {said_time(until)}",
                 until=until,
             )
@@ -163,14 +164,14 @@ def _is_edit(owner: Owner, target: Json, ours: Owner | None) -> bool:
 
 
 def _unlisted(
-    manager: str, reference: Reference, scalers: Scalers, set_at: float, when: str
+    owner: Owner, reference: Reference, scalers: Scalers, set_at: float
 ) -> Iterator[Intervention]:
     """Notice an autoscaler by its writes, where it is not in the lists.
 
     One that is gone leaves its name on the number that it set last, for good; only a list that
     we may not read, or that is older than the write, leaves a doubt.
     """
-    kind = _AUTOSCALERS[manager]
+    kind = _AUTOSCALERS[owner.manager]
     if scalers.of(reference):
         return
     if kind in scalers.forbidden:
@@ -181,7 +182,8 @@ def _unlisted(
         return
     yield Intervention(
         InterventionKind.SUSPENDED,
-        f"{manager} scaled {reference}{when} {doubt}: {way_out}, or set actuation: hpa",
+        f"{owner.manager} scaled {reference}{_when(owner, set_at)} {doubt}: {way_out}, "
+        "or set actuation: hpa",
     )
 
 

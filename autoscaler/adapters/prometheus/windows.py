@@ -69,7 +69,7 @@ class Track:
             part = slice(self._start, self._end)
             times, values = self._times[part], self._values[part]
             times.flags.writeable = values.flags.writeable = False
-            self._series = Series(times, values)
+            self._series = Series.sound(times, values)
         return self._series
 
     def append(self, time: float, value: float) -> None:
