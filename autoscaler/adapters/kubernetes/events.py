@@ -272,4 +272,6 @@ class EventRecorder:
     def _name(self, occurrence: Occurrence, now: float) -> str:
         seed = f"{self._instance}\0{occurrence.about}\0{occurrence.reason}\0{now!r}\0"
         mark = hashlib.sha256(f"{seed}{occurrence.note}".encode()).hexdigest()[:16]
-        return f"{occurrence.about.name[: _LONGEST_NAME - 17]}.{mark}"
+        # Neither "-" nor "." may stand before a dot of a name.
+        begins = occurrence.about.name[: _LONGEST_NAME - 17].rstrip("-.")
+        return f"{begins}.{mark}"

@@ -13,6 +13,7 @@ from autoscaler.adapters.kubernetes.kinds import Kinds
 from autoscaler.service import wall
 from tests.adapters.kubernetes.conftest import MORE
 from tests.adapters.kubernetes.real.place import ENGINE, Place
+from tests.adapters.kubernetes.real.tool import PROGRAM, Kubectl
 from tests.fakes.conftest import place as namespace
 from tests.fakes.envtest import RealApiServer, real_api_server
 from tests.fakes.kubernetes import ApiServer, FakeApiServer
@@ -49,3 +50,10 @@ def connection(server: ApiServer) -> Iterator[Connection]:
 @pytest.fixture
 def place(server: ApiServer, namespace: str, connection: Connection) -> Place:
     return Place(server, namespace, connection, Kinds(connection))
+
+
+@pytest.fixture
+def kubectl(place: Place, tmp_path: Path) -> Kubectl:
+    if PROGRAM is None:
+        pytest.skip("kubectl is not installed")
+    return Kubectl(place, tmp_path)
