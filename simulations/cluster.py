@@ -36,7 +36,6 @@ from simulations.track import Track
 MOST_DETAILED = 2_000_000
 """Requests beyond which the compiled engine does not keep what became of each."""
 
-
 MOST_REPLICAS = 10_000
 """Replicas that are simulated at most: what more would take grows with their square."""
 
@@ -150,11 +149,7 @@ class SimulatedCluster:
                 f"spec.replicas.max: allows {spec.replicas.max} replicas, "
                 f"the simulation should start with {ready}"
             )
-        if ready > MOST_REPLICAS:
-            raise ConfigError(
-                f"spec.replicas.min: should be at most {MOST_REPLICAS:,} to be simulated, "
-                f"the simulation should start with {ready:,}"
-            )
+        refuse_too_many(ready)
         self.workload = workload
         self.changes: list[tuple[float, int, int]] = []
         self.node_changes: list[tuple[float, int, int]] = []
@@ -390,6 +385,18 @@ class SimulatedCluster:
             deleting=member.phase is Phase.DRAINING,
             started=self._start + member.allocated,
             ready_changed=self._start + (member.ready_at if ready else member.allocated),
+        )
+
+
+def refuse_too_many(ready: int) -> None:
+    """Refuse to begin with more replicas than can be simulated.
+
+    Raises:
+        ConfigError: There are more.
+    """
+    if ready > MOST_REPLICAS:
+        raise ConfigError(
+            f"spec.replicas.min: should be at most {MOST_REPLICAS:,} to be simulated, not {ready:,}"
         )
 
 

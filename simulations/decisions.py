@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscaler.core.decision import Action, Cycle, Decision
+from autoscaler.core.decision import Action, Cycle, Decision, NodeAction, NodePoolDecision
 from autoscaler.core.observation import FloatArray
 from autoscaler.core.policy import Forecast
 from autoscaler.core.ports import Journal
@@ -14,13 +14,14 @@ from autoscaler.core.ports import Journal
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the number of replicas that the controller asked for.
+    """One change of the number of replicas, or of nodes, that the controller asked for.
 
     Attributes:
         seconds: When, since the start of the run.
-        before: Replicas found.
-        after: Replicas asked for.
-        wanted: What the policies together wanted, before the rules; None if nothing.
+        before: Replicas or nodes found.
+        after: Replicas or nodes asked for.
+        wanted: What the policies together wanted, before the rules, or what the replicas needed;
+            None if nothing.
         reason: Why, in one word of the closed vocabulary.
         text: Why, in one sentence.
         because: What each policy that had an opinion said.
@@ -84,11 +85,15 @@ class Decided:
         changes: Every change, oldest first.
         reasons: In how many cycles each reason was given, most frequent first.
         forecasts: Of the first policy that forecasts; None where none does.
+        node_changes: Every change of the number of nodes, oldest first.
+        silent: Policies that never had an opinion, and what each said of it last.
     """
 
     changes: tuple[Change, ...] = ()
     reasons: tuple[tuple[str, int], ...] = ()
     forecasts: Forecasts | None = None
+    node_changes: tuple[Change, ...] = ()
+    silent: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -105,9 +110,12 @@ class Recorder:
     start: float
     also: Journal | None = None
     _changes: list[Change] = field(default_factory=list)
+    _node_changes: list[Change] = field(default_factory=list)
     _reasons: Counter[str] = field(default_factory=Counter)
     _ahead: list[tuple[float, str, Forecast]] = field(default_factory=list)
     _seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    _silent: dict[str, str | None] = field(default_factory=dict)
+    """What a policy without an opinion said last; None for one that had some."""
 
     def record(self, cycle: Cycle) -> None:
         """Keep one cycle."""
@@ -120,11 +128,29 @@ class Recorder:
             action = outcome.action
             if isinstance(action, Action) and action.workload == self.workload:
                 self._changes.append(_change(seconds, decision, action, done=outcome.done))
+            elif isinstance(action, NodeAction) and action.pool in cycle.plan.pools:
+                sized = cycle.plan.pools[action.pool]
+                self._node_changes.append(_node_change(seconds, sized, action, done=outcome.done))
+        self._note_silence(decision)
         self._note_forecast(seconds, decision)
 
     def decided(self) -> Decided:
         """Return what was kept so far."""
-        return Decided(tuple(self._changes), tuple(self._reasons.most_common()), self._forecasts())
+        return Decided(
+            tuple(self._changes),
+            tuple(self._reasons.most_common()),
+            self._forecasts(),
+            tuple(self._node_changes),
+            tuple((policy, why) for policy, why in self._silent.items() if why is not None),
+        )
+
+    def _note_silence(self, decision: Decision) -> None:
+        for proposal in decision.proposals:
+            policy, answer = proposal.policy, proposal.recommendation
+            if answer is not None and answer.replicas is not None:
+                self._silent[policy] = None
+            elif self._silent.get(policy, "") is not None:
+                self._silent[policy] = proposal.why if answer is None else answer.reason
 
     def _note_forecast(self, seconds: float, decision: Decision) -> None:
         for proposal in decision.proposals:
@@ -173,6 +199,21 @@ def _change(seconds: float, decision: Decision, action: Action, *, done: bool) -
             for proposal in decision.proposals
             if proposal.recommendation is not None and proposal.recommendation.replicas is not None
         ),
+        done=done,
+    )
+
+
+def _node_change(
+    seconds: float, decision: NodePoolDecision, action: NodeAction, *, done: bool
+) -> Change:
+    return Change(
+        seconds=seconds,
+        before=action.before,
+        after=action.after,
+        wanted=decision.needed,
+        reason=str(decision.reason),
+        text=decision.text,
+        because="",
         done=done,
     )
 

@@ -1,13 +1,20 @@
 """autoscaler demo."""
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoscaler.cli.simulating import (
+    AsJson,
+    NoReport,
+    Quiet,
+    ReportFile,
+    processes_for,
+    refuse_unwritable,
+)
 from autoscaler.cli.words import bold, emit, emit_json, say, utc
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -22,8 +29,8 @@ OURS = "vllm-queue-latency"
 THEIRS = "hpa"
 COMPARED = (THEIRS, OURS)
 REPORT = Path("demo.html")
-FEW = 20_000
-"""Requests up to which one process is quicker than starting several."""
+MOST_TOLD = 40
+"""Changes that are told where no table shows them."""
 
 
 def _speed(value: float | None) -> float | None:
@@ -45,17 +52,15 @@ def demo(
             "at work, such as 600; if absent, as many as can be.",
         ),
     ] = None,
-    report: Annotated[
-        Path, typer.Option(help="Where to write the report, one HTML file that needs nothing else.")
-    ] = REPORT,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no words.")] = False,
+    report: ReportFile = REPORT,
+    no_report: NoReport = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Watch the controller through a simulated day, and compare it with the HPA.
 
     The code that decides is the code that decides live; only the cluster is simulated. On a
-    terminal a table follows each decision with its reason.
+    terminal a table follows each decision with its reason; elsewhere each change is a line.
     """
     from simulations.replay import START
     from simulations.run import Settings
@@ -64,11 +69,13 @@ def demo(
     workloads = {name: preset_workload(name) for name in COMPARED}
     settings = Settings(start=START if traffic.start is None else traffic.start)
     if not no_report:
-        _check_writable(report, trace)
+        refuse_unwritable(report, *([] if trace is None else [trace]))
     if not quiet:
         say(story(traffic, workloads[OURS], settings, bundled=trace is None))
-    _watch(traffic, workloads[OURS], settings, quiet=quiet or as_json, speed=speed)
+    seen = _watch(traffic, workloads[OURS], settings, quiet=quiet or as_json, speed=speed)
     comparison = _compare(traffic, workloads, settings, quiet=quiet)
+    if not (seen or quiet or as_json):
+        say("\n".join(told(comparison)))
     if not no_report:
         from simulations.report import write_report
 
@@ -144,23 +151,24 @@ def verdict(scores: "Mapping[str, Score]", slo: "Slo") -> str:
     )
 
 
+def told(comparison: "Comparison") -> list[str]:
+    """Return what our policy file changed and why, a line each, where no table could show it."""
+    run = next(run for run in comparison.runs if run.name == OURS)
+    changes, start = run.decided.changes, comparison.settings.start
+    lines = [
+        f"{utc(start + change.seconds)}  {change.before} -> {change.after} replicas  {change.text}"
+        for change in changes[:MOST_TOLD]
+    ]
+    if len(changes) > MOST_TOLD:
+        lines.append(f"and {len(changes) - MOST_TOLD:,} more changes: see the report")
+    return ["", *(lines or [f"{OURS} changed nothing."])]
+
+
 def _traffic(path: Path | None) -> "Trace":
     from simulations import arrivals
     from simulations.trace import read_trace
 
     return arrivals.synthetic_day() if path is None else read_trace(path)
-
-
-def _check_writable(report: Path, trace: Path | None) -> None:
-    """Refuse a report that could not be written, before anybody waits for it."""
-    from autoscaler.core.errors import ConfigError
-
-    if report.is_dir():
-        raise ConfigError(f"{report}: cannot be written: is a directory")
-    if not report.absolute().parent.is_dir():
-        raise ConfigError(f"{report}: cannot be written: no such file or directory")
-    if trace is not None and report.exists() and report.samefile(trace):
-        raise ConfigError(f"{report}: is the trace of this demo; name another report")
 
 
 def _watch(
@@ -170,8 +178,8 @@ def _watch(
     *,
     quiet: bool,
     speed: float | None,
-) -> None:
-    """Run our policy file before the eyes of whoever looks at a terminal; else do nothing."""
+) -> bool:
+    """Run our policy file before the eyes of whoever looks at a terminal; say if anybody does."""
     from autoscaler.cli.live import Watched, live
     from simulations.replay import replay
 
@@ -179,6 +187,7 @@ def _watch(
     with live(watched, quiet=quiet, speed=speed) as journal:
         if journal is not None:
             replay(traffic, workload, start=settings.start, journal=journal)
+        return journal is not None
 
 
 def _compare(
@@ -193,7 +202,7 @@ def _compare(
     from simulations.runs import Candidate
 
     candidates = [Candidate(name, workload) for name, workload in workloads.items()]
-    jobs = 1 if len(traffic) <= FEW else min(2, os.cpu_count() or 1)
+    jobs = processes_for(traffic)
     with bars(quiet=quiet) as on_progress:
         return compare(traffic, candidates, settings, jobs=jobs, on_progress=on_progress)
 

@@ -21,4 +21,5 @@ def write_report(comparison: Comparison, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+        why = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{path}: cannot be written: {why}") from error

@@ -75,6 +75,8 @@ def columns_of(comparison: Comparison) -> list[Column]:
         found.append(_nodes())
     if price:
         found.append(_cost(price))
+    if any(run.decided.forecasts is not None for run in comparison.runs):
+        found.append(_forecast())
     return [*found, *_regret(), *_changes()]
 
 
@@ -128,7 +130,7 @@ def _nodes() -> Column:
     return Column(
         "GPU-hours of nodes",
         "GPUs of nodes times hours from when a node was ordered until it was gone: idle GPUs are "
-        "paid too. Simulated for policy files with a node pool; the others always have room.",
+        "paid too. Simulated for runs with a node pool; the others always have room.",
         lambda run: run.result.score.node_gpu_hours,
         lambda run: (
             "-"
@@ -151,6 +153,25 @@ def _cost(price: float) -> Column:
         -1,
         thrift=True,
         weight=4,
+    )
+
+
+def _forecast() -> Column:
+    """How often what came stayed below the forecast: neither more nor less is better by itself."""
+
+    def text(run: Run) -> str:
+        forecasts = run.decided.forecasts
+        if forecasts is None or forecasts.held is None:
+            return "-"
+        return f"{share(forecasts.held)} of p{forecasts.quantiles[-1] * 100:g}"
+
+    return Column(
+        "forecast held",
+        "How often what came stayed below the highest quantile that was forecast: below its p90 it "
+        "should about 90 % of the time.",
+        lambda run: run.decided.forecasts.held if run.decided.forecasts else None,
+        text,
+        weight=3,
     )
 
 

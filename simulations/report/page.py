@@ -10,12 +10,12 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from simulations.decisions import Decided, Forecasts
+from simulations.decisions import Change, Decided, Forecasts
 from simulations.report.columns import Column, best, columns_of
-from simulations.report.prose import answer_of, facts_of, made_of, words_of
+from simulations.report.prose import answer_of, cautions_of, facts_of, made_of, words_of
 from simulations.report.series import Grid, chart_data
 from simulations.report.trade import trade_of
-from simulations.report.words import duration, share, since_start
+from simulations.report.words import counted, duration, share, since_start
 from simulations.runs import Comparison, Kind, Run
 
 MOST_CHANGES: Final = 500
@@ -47,6 +47,7 @@ def page(comparison: Comparison) -> str:
         data=Markup(_json(chart_data(comparison))),  # noqa: S704 - cannot end its element
         facts=facts_of(comparison),
         answer=answer_of(comparison),
+        cautions=cautions_of(comparison),
         trade=trade_of(comparison),
         columns=[Column("run", "What decided.", lambda _: None, lambda _: ""), *columns],
         rows=_rows(comparison, columns),
@@ -111,9 +112,16 @@ def _run(run: Run, index: int, comparison: Comparison, grid: Grid) -> dict[str, 
         f"{share(run.attainment)} of all requests were served as promised (in the worst minute "
         f"{share(score.worst_minute_attainment)}), for "
         f"{run.gpu_hours:,.2f} GPU-hours: {score.mean_replicas:.1f} replicas on average, "
-        f"{score.max_replicas} at most. {run.misses:,} requests missed the promise, "
-        f"{run.unserved:,} of them were not served at all."
+        f"{score.max_replicas} at most. {counted(run.misses, 'request')} missed the promise, "
+        f"{run.unserved:,} of them {'was' if run.unserved == 1 else 'were'} not served at all."
     )
+    if run.result.timeline.nodes is not None:
+        charts.insert(0, ("nodes", "Nodes"))
+        sentence += (
+            f" Nodes took {score.node_gpu_hours:,.2f} GPU-hours, idle GPUs included: "
+            f"{score.max_nodes} at most, changed {counted(score.node_changes or 0, 'time')}. "
+            f"Replicas waited {duration(3600 * (score.pending_hours or 0))} for them, all together."
+        )
     return {
         "name": run.name,
         "anchor": f"run-{index + 1}",
@@ -153,20 +161,25 @@ def _decided(decided: Decided, grid: Grid) -> dict[str, Any]:
         told += f" The first {MOST_CHANGES} changes are listed."
     return {
         "told": told,
-        "changes": [
-            {
-                "time": since_start(change.seconds, days=grid.days),
-                "before": change.before,
-                "after": change.after,
-                "wanted": "-" if change.wanted is None else change.wanted,
-                "reason": change.reason,
-                "text": change.text,
-                "because": change.because,
-                "done": change.done,
-            }
-            for change in changes[:MOST_CHANGES]
-        ],
+        "changes": _changes(changes, grid),
+        "nodes": _changes(decided.node_changes, grid),
     }
+
+
+def _changes(changes: Sequence[Change], grid: Grid) -> list[dict[str, Any]]:
+    return [
+        {
+            "time": since_start(change.seconds, days=grid.days),
+            "before": change.before,
+            "after": change.after,
+            "wanted": "-" if change.wanted is None else change.wanted,
+            "reason": change.reason,
+            "text": change.text,
+            "because": change.because,
+            "done": change.done,
+        }
+        for change in changes[:MOST_CHANGES]
+    ]
 
 
 def _binned(grid: Grid) -> str:

@@ -4,7 +4,8 @@ from importlib.metadata import version
 from typing import Any
 
 from autoscaler.core.spec import Slo
-from simulations.report.words import duration, share
+from simulations.cautions import slow_start, unserved
+from simulations.report.words import counted, duration, share
 from simulations.runs import Comparison, Kind
 
 
@@ -69,7 +70,8 @@ def answer_of(comparison: Comparison) -> dict[str, Any]:
     steady = next(run for run in comparison.runs if run.name == "static-best")
     seconds = [
         (
-            f"Without any scaling, {steady.result.initial} replicas all the time bring "
+            f"Without any scaling, {counted(steady.result.initial, 'replica')} all the time "
+            f"{'brings' if steady.result.initial == 1 else 'bring'} "
             f"{share(steady.attainment)} for {steady.gpu_hours:,.2f} GPU-hours."
         ),
         (
@@ -83,6 +85,28 @@ def answer_of(comparison: Comparison) -> dict[str, Any]:
             "starts and bounds."
         )
     return {"kept": bool(keeping), "sentences": [first, " ".join(seconds)]}
+
+
+def cautions_of(comparison: Comparison) -> list[str]:
+    """Return a sentence for each thing without which the numbers are easily misread."""
+    workload, seconds = comparison.workload, comparison.facts.seconds
+    found = unserved(comparison.reference.result.score, workload, seconds)
+    if found:
+        found[-1] = f"{found[-1]} So it was even for the clairvoyant plan."
+    if any(run.result.score.scale_events for run in comparison.runs if run.kind is Kind.POLICY):
+        found += slow_start(workload, seconds)
+    found += [
+        f"{run.name}: {policy} never had a say: {why}."
+        for run in comparison.runs
+        for policy, why in run.decided.silent
+    ]
+    if comparison.unequal_nodes:
+        found.append(
+            "Runs that have GPU-hours of nodes wait for nodes; the others, among them those that "
+            "all are measured against, always have room: give every policy file the same node pool "
+            "to measure all alike."
+        )
+    return found
 
 
 def words_of(comparison: Comparison) -> dict[str, str]:

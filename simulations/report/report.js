@@ -50,6 +50,13 @@
         { label: "ready", stroke: color("ready"), width: 2, paths: stepped, values: run.ready },
       ],
     }),
+    nodes: (run) => ({
+      x: data.x, unit: whole, height: 130,
+      series: [
+        { label: "nodes asked for", stroke: color("asked"), width: 1.5, dash: [4, 3], paths: stepped, values: run.nodesAsked },
+        { label: "nodes ready", stroke: color("queue"), width: 2, paths: stepped, values: run.nodesReady },
+      ],
+    }),
     small: (run) => ({
       x: data.x, unit: whole, top: data.mostReplicas, height: 120, small: true,
       series: [
@@ -76,7 +83,8 @@
       series: [
         { label: "what came", stroke: color("ink"), width: 1.5, values: run.forecast.seen },
         ...run.forecast.quantiles.map((level, index) => ({
-          label: "forecast p" + number(level * 100), stroke: color("ready"),
+          label: "forecast p" + number(level * 100),
+          stroke: color("ready") + (index === run.forecast.quantiles.length - 1 ? "" : index % 2 ? "cc" : "77"),
           width: index === run.forecast.quantiles.length - 1 ? 2 : 1,
           dash: index === run.forecast.quantiles.length - 1 ? [] : [3, 3], values: run.forecast.values[index],
         })),

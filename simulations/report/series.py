@@ -76,6 +76,9 @@ def _run(run: Run, grid: Grid, cells: int, bins: int) -> dict[str, Any]:
         "arrived": _padded(sum_of(minutes.arrived, grid.minutes).tolist(), bins),
         "missed": _padded(sum_of(minutes.missed, grid.minutes).tolist(), bins),
     }
+    if timeline.nodes is not None and timeline.nodes_ready is not None:
+        found["nodesAsked"] = _largest(timeline.nodes, at, cells)
+        found["nodesReady"] = _largest(timeline.nodes_ready, at, cells)
     for name in ("ttft", "itl", "e2e"):
         values = worst_of(getattr(minutes, f"{name}_p95"), grid.minutes)
         found[name] = _padded(_rounded(values), bins)

@@ -29,4 +29,5 @@ def readings(data: Path, name: str, columns: Sequence[str]) -> list[Reading]:
                 raise TraceError(f"{path}:1: columns are missing: {', '.join(absent)}")
             return list(reader)
     except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
+        why = (error.strerror or str(error)).lower()
+        raise TraceError(f"{path}: cannot be read: {why}") from error

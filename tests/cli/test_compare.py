@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from autoscaler.cli import main
+from autoscaler.cli.app import app
 from tests.simulations.comparing import a_burst
 
 FILE = """\
@@ -151,9 +153,69 @@ def test_nodes_are_simulated_where_their_pool_is_given(
     runs = json.loads(out)["runs"]
     assert runs[0]["name"] == "chat"
     assert runs[0]["node_gpu_hours"] > runs[0]["gpu_hours"]
-    assert runs[-1]["node_gpu_hours"] is None
+    assert runs[-1]["node_gpu_hours"] > runs[-1]["gpu_hours"]
     assert "of nodes" in Path("compare.html").read_text(encoding="utf-8")
     assert main(["verify", "kept/chat.jsonl"]) == 0
+
+
+def test_plans_with_room_beside_files_that_wait_for_nodes_are_said(compare: Compare) -> None:
+    files = {"on-nodes.yaml": PLACED + "---\n" + POOL, "roomy.yaml": FILE}
+
+    code, _, err = compare(files)
+
+    said = (
+        "Runs that have GPU-hours of nodes wait for nodes; the others, among them those that all "
+        "are measured against, always have room: give every policy file the same node pool to "
+        "measure all alike."
+    )
+    assert code == 0
+    assert said in err.splitlines()
+    assert f"<li>{said}</li>" in Path("compare.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["chat.yaml", "both.yaml"])
+def test_a_replays_journal_is_that_of_a_comparison_to_the_byte(
+    compare: Compare, trace: Path, file: str
+) -> None:
+    files = {"chat.yaml": FILE, "both.yaml": PLACED + "---\n" + POOL}
+    code, _, _ = compare(files, "--journals", "kept", "--no-report", "--quiet")
+
+    replayed = main(
+        ["replay", "--trace", str(trace), "--workload", file, "--journal", "j.jsonl", "--quiet"]
+    )
+
+    assert (code, replayed) == (0, 0)
+    assert Path("j.jsonl").read_bytes() == Path("kept", file).with_suffix(".jsonl").read_bytes()
+
+
+def test_a_profile_stands_in_for_that_of_every_file(compare: Compare) -> None:
+    files = {"one.yaml": FILE, "two.yaml": FILE.replace("tp4/bfloat16", "tp8/bfloat16")}
+
+    code, out, _ = compare(
+        files, "--json", "--no-report", "--quiet", "--profile", "llama-3.1-8b/h100/tp1/bfloat16"
+    )
+
+    document = json.loads(out)
+    assert code == 0
+    assert document["replica"]["profile"] == "llama-3.1-8b/h100/tp1/bfloat16"
+    assert document["replica"]["gpus"] == 1
+    assert document["runs"][0]["gpu_hours"] == document["runs"][1]["gpu_hours"]
+
+
+def test_replay_and_compare_have_the_same_options_for_what_is_simulated() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    ours, theirs = (
+        {one.name: (one.opts, one.default, one.help) for one in commands[name].params}
+        for name in ("replay", "compare")
+    )
+
+    shared = set(ours) & set(theirs)
+    assert shared >= {
+        "start", "interval", "scrape", "initial", "profile", "cold_start_spread", "seed", "scale",
+        "begin", "end", "as_json", "quiet",
+    }  # fmt: skip
+    for name in shared - {"trace"}:
+        assert ours[name] == theirs[name]
 
 
 def test_a_file_of_node_pools_alone_is_nothing_to_compare(compare: Compare) -> None:
@@ -268,13 +330,13 @@ def test_no_color_is_honoured(compare: Compare, monkeypatch: pytest.MonkeyPatch)
         pytest.param(
             {"a.yaml": FILE},
             ["--report", "a.yaml"],
-            r"a\.yaml: is also read by this comparison",
+            r"a\.yaml: is also read by this command",
             id="a report over an input",
         ),
         pytest.param(
             {"a.yaml": FILE},
             ["--journals", "a.yaml"],
-            r"a\.yaml: cannot be made",
+            r"a\.yaml: cannot be made: file exists\n",
             id="a file as journals",
         ),
         pytest.param(
@@ -294,6 +356,18 @@ def test_no_color_is_honoured(compare: Compare, monkeypatch: pytest.MonkeyPatch)
             ["--slo-of", "a.yaml"],
             r"--slo-of: a\.yaml should hold one workload, not llm/chat, llm/code",
             id="whose promise",
+        ),
+        pytest.param(
+            {"a.yaml": FILE, "pools.yaml": POOL},
+            ["--slo-of", "pools.yaml"],
+            r"--slo-of: pools\.yaml should hold a workload",
+            id="nobody's promise",
+        ),
+        pytest.param(
+            {"a.yaml": FILE},
+            ["--profile", "none"],
+            r"--profile: no profile is called 'none'; close ones are: ",
+            id="unknown profile for all",
         ),
     ],
 )

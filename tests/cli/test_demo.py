@@ -1,6 +1,7 @@
 """demo: the controller before one's eyes, then beside the HPA, with a report."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_it_compares_two_presets_writes_a_report_and_says_what_to_do_next(run: R
         "vllm-queue-latency (queue-drain + latency-guard + latency-guard)",
     ]
     assert requests.split()[1:] == 2 * [f"{len(SHORT):,}"]
-    first, second, empty, kept, took, report, *following = ran.err.splitlines()
+    first, second, before, told, empty, kept, took, report, *following = ran.err.splitlines()
     assert first == (
         f"A synthetic day: {len(SHORT):,} chat requests come to one model, with two peaks as on a "
         "weekday, and from 18:30 an incident that grows to 3 times the load within 20 minutes."
@@ -48,12 +49,40 @@ def test_it_compares_two_presets_writes_a_report_and_says_what_to_do_next(run: R
         "each new one takes 4 min to start: first by the policy file vllm-queue-latency, then as a "
         "Kubernetes HPA decides."
     )
-    assert empty == ""
+    assert before == empty == ""
+    assert told == "2026-01-05T00:01:45Z  1 -> 2 replicas  latency-guard(itl_p95) wants 2, the most"
     assert "the promise to serve 95 % of all requests" in kept
     assert "GPU-hours" in took
     assert report == "Report, with pictures and every decision's reason: demo.html"
     assert any("autoscaler init my-policies" in line for line in following)
     assert Path("demo.html").read_text().startswith("<!")
+
+
+def test_where_no_terminal_shows_a_table_each_change_is_a_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flood = Traffic(seconds=180.0, requests_per_second=40.0, burst_from=60.0)
+    busy = synthesize(flood, np.random.default_rng(1), "busy")
+    monkeypatch.setattr(simulations.arrivals, "synthetic_day", lambda: busy)
+    monkeypatch.setattr(demo, "MOST_TOLD", 2)
+
+    ran = run("demo", "--no-report", "--speed", "600")
+
+    told = [line for line in ran.err.splitlines() if " replicas  " in line]
+    assert len(told) == 2
+    assert told[0].startswith("2026-01-05T00:00:")
+    assert re.search(r"Z  1 -> \d+ replicas  .* wants \d+, the most", told[0])
+    assert re.search(r"\nand \d+ more changes: see the report\n", ran.err)
+    assert "\x1b" not in ran.out + ran.err
+
+
+def test_a_run_without_a_change_says_so(run: Run) -> None:
+    Path("one.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,100,10\n")
+
+    ran = run("demo", "--trace", "one.csv", "--no-report")
+
+    assert ran.code == 0
+    assert "\nvllm-queue-latency changed nothing.\n" in ran.err
 
 
 def test_scores_as_json_are_those_of_compare(run: Run) -> None:
@@ -104,7 +133,7 @@ def test_a_real_trace_may_take_the_place_of_the_day(run: Run) -> None:
         ),
         pytest.param(
             ("--trace", "trace.csv", "--report", "trace.csv"),
-            "trace.csv: is the trace of this demo; name another report",
+            "trace.csv: is also read by this command; name another report",
             id="the trace for a report",
         ),
     ],

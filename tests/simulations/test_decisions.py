@@ -1,12 +1,20 @@
 """What is kept of decisions: changes with their reasons, and forecasts against what came."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
+from autoscaler.core.decision import (
+    Action,
+    Cycle,
+    NodeAction,
+    NodePoolDecision,
+    Outcome,
+    Reason,
+)
 from autoscaler.core.observation import Observation, Series, Snapshot
 from autoscaler.core.planner import FleetState, plan_cycle
 from autoscaler.core.policy import Forecast, Policy, Recommendation
@@ -126,3 +134,49 @@ def test_a_recorder_answers_at_any_time(loads: list[float]) -> None:
     decided = recorded(a_workload(PerReplica(), signals=SIGNALS), loads).decided()
 
     assert len(decided.reasons) == len(loads)
+
+
+class Waits(Policy):
+    """Has no opinion before the load is above a limit."""
+
+    type: Literal["waits"] = "waits"
+    above: float
+
+    @property
+    def label(self) -> str:
+        return f"waits({self.above:g})"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"load"})
+
+    def recommend(self, observation: Observation) -> Recommendation:
+        load = observation.signal("load").latest
+        return Recommendation(2 if load > self.above else None, f"{load:g} is not enough")
+
+
+def test_a_policy_that_never_had_an_opinion_is_named_with_what_it_said_last() -> None:
+    policies = [PerReplica(), Waits(above=50), Waits(above=8)]
+    workload = a_workload(*policies, signals=SIGNALS)
+
+    decided = recorded(workload, [5, 9, 7]).decided()
+
+    assert decided.silent == (("waits(50)", "7 is not enough"),)
+
+
+def test_a_change_of_nodes_is_kept_with_its_reason() -> None:
+    workload = a_workload(PerReplica(), signals=SIGNALS)
+    recorder = Recorder(workload.key, NOON)
+    sized = NodePoolDecision("h100", 1, 2, 2, Reason.RECOMMENDED, "2 nodes hold 3 replicas")
+    observation = seen(1, at=NOON + 15, signals={"load": Series.of([(NOON, 25.0)])})
+    snapshot = Snapshot(NOON + 15, {workload.key: observation})
+    plan, _ = plan_cycle(a_fleet(workload), FleetState(), snapshot)
+    action = NodeAction("h100", 1, 2)
+    plan = replace(plan, pools={"h100": sized})
+
+    recorder.record(Cycle(snapshot, plan, (Outcome(action, done=False),)))
+
+    (change,) = recorder.decided().node_changes
+    assert (change.seconds, change.before, change.after, change.wanted) == (15.0, 1, 2, 2)
+    assert (change.reason, change.text) == ("recommended", "2 nodes hold 3 replicas")
+    assert not change.done

@@ -29,7 +29,7 @@ def test_without_the_tables_it_says_which_one_is_missing(
 
     told = capsys.readouterr().err.splitlines()[-1]
     assert code == 2
-    assert told == f"{tmp_path}/step_times_aic.csv: cannot be read: No such file or directory"
+    assert told == f"{tmp_path}/step_times_aic.csv: cannot be read: no such file or directory"
 
 
 def test_a_table_without_its_columns_is_refused(

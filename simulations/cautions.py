@@ -1,0 +1,49 @@
+"""What is out of the ordinary in a run, for whoever reads its numbers."""
+
+from autoscaler.core.workload import ScaledWorkload
+from simulations.profiles import profile_of
+from simulations.score import Score
+
+
+def cautions_of(score: Score, workload: ScaledWorkload, trace_seconds: float) -> list[str]:
+    """Return a sentence for each thing without which a score is easily misread.
+
+    Args:
+        score: How the run went.
+        workload: What was run.
+        trace_seconds: When the last request arrived.
+    """
+    found = unserved(score, workload, trace_seconds)
+    return [*found, *slow_start(workload, trace_seconds)] if score.scale_events else found
+
+
+def unserved(score: Score, workload: ScaledWorkload, trace_seconds: float) -> list[str]:
+    """Return why some requests were not served, if some were not."""
+    spec, found = workload.spec, list[str]()
+    if score.failed:
+        kv_tokens = profile_of(spec.replica).kv_tokens
+        found.append(
+            f"{score.failed:,} of {score.requests:,} requests were refused: prompt and answer do "
+            f"not fit the KV cache of a replica ({kv_tokens:,} tokens)."
+        )
+    if score.unfinished:
+        later = score.seconds - trace_seconds
+        most = spec.replicas.max
+        asked = f", though spec.replicas.max ({most:,}) ran" if score.max_replicas >= most else ""
+        found.append(
+            f"{score.unfinished:,} of {score.requests:,} requests had no full answer "
+            f"{later:,.0f} s after the last one arrived{asked}."
+        )
+    return found
+
+
+def slow_start(workload: ScaledWorkload, trace_seconds: float) -> list[str]:
+    """Return that replicas start too slowly for a trace, if they do."""
+    seconds = workload.spec.replica.cold_start_seconds
+    if seconds <= trace_seconds:
+        return []
+    caution = (
+        f"A replica takes {seconds:,.0f} s to start and the trace only {trace_seconds:,.0f} s: "
+        "whatever is asked for comes too late."
+    )
+    return [caution]
