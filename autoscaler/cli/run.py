@@ -70,7 +70,6 @@ def run(  # noqa: PLR0917  # typer turns each into an option
     from autoscaler.telemetry.logs import set_up_logs
 
     flags: dict[str, Any] = {
-        **_given(setting or []),
         "shadow": shadow,
         "prometheus": prometheus,
         "kubeconfig": kubeconfig,
@@ -84,7 +83,8 @@ def run(  # noqa: PLR0917  # typer turns each into an option
         "log_format": log_format,
         "log_level": log_level,
     }
-    given = {name: value for name, value in flags.items() if value is not None}
+    named = {name: value for name, value in flags.items() if value is not None}
+    given = {**_given(setting or []), **named}
     settings = read_settings(config, given)
     set_up_logs(settings.log_format, settings.log_level)
     watched = PolicyFiles(files)
