@@ -158,7 +158,10 @@ class ApiServer:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=TIMEOUT_SECONDS),
             ) as answer:
-                yield answer
+                try:
+                    yield answer
+                finally:
+                    abandon(answer)
         except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise ObservationError(
                 f"{method} {path}: {str(error) or type(error).__name__}"
@@ -177,6 +180,16 @@ class ApiServer:
                 raise ConfigError(
                     f"{self._settings.ca_file}: should hold certificates: {error}"
                 ) from error
+
+
+def abandon(answer: aiohttp.ClientResponse) -> None:
+    """Break the connection of an answer that was not read to its end; else nothing.
+
+    Closing it politely over TLS would wait for the other side, which may be gone.
+    """
+    connection = answer.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _document(text: bytes) -> Document:

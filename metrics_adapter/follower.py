@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat
 
 from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Number, Spec
+from metrics_adapter.api_server import abandon
 from metrics_adapter.board import Board, make_board
 from metrics_adapter.newest import Newest
 from metrics_adapter.plan import read_plan
@@ -98,7 +99,10 @@ class Follower:
         ) as answer:
             if answer.status == 204:
                 return
-            body = await _bounded(answer)
+            try:
+                body = await _bounded(answer)
+            finally:
+                abandon(answer)
             if answer.status != 200:
                 text = body[:200].decode("utf-8", "replace")
                 raise ObservationError(f"{address}: {answer.status}: {text}")

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
@@ -38,6 +38,12 @@ class _Handler(RequestHandler):
     """One connection. What is no HTTP is answered by a `Status`, and never with a traceback."""
 
     __slots__ = ()
+
+    def retire(self) -> None:
+        """End the connection: at once where nothing is asked, else after the answer."""
+        self.close()
+        if self._current_request is None and self.transport is not None:
+            self.transport.close()
 
     def handle_error(
         self,
@@ -120,7 +126,8 @@ class MetricsServer:
         self._front = front
         if changed and self._web is not None:
             for connection in self._web.connections:
-                connection.close()
+                if isinstance(connection, _Handler):
+                    connection.retire()
 
     async def start(self, host: str, port: int, header_seconds: float) -> tuple[str, int]:
         """Listen; return where.
@@ -156,11 +163,6 @@ class MetricsServer:
         """Be no longer ready; answer on, and end each connection after its answer."""
         self._stopping = True
 
-    async def idle(self) -> None:
-        """Return when no connection is left."""
-        while self._web is not None and self._web.connections:
-            await asyncio.sleep(0.05)
-
     async def stop(self) -> None:
         """Listen no longer, answer what is in flight, close."""
         self.drain()
@@ -177,7 +179,7 @@ class MetricsServer:
                 response = await self._answer(request)
         except RefusalError as refusal:
             response = _respond(refusal.code, status_body(refusal.code, refusal.message))
-            if refusal.code in (405, 413):
+            if refusal.code in (405, 413) or request.version < HttpVersion10:
                 response.force_close()
         except TimeoutError:
             response = _respond(504, status_body(504, "the answer took too long to make"))
@@ -187,6 +189,8 @@ class MetricsServer:
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.version < HttpVersion10:
+            raise RefusalError(400, "the request is no HTTP that is understood here")
         if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             raise RefusalError(405, "only GET is answered")
         if request.body_exists:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -80,9 +79,7 @@ class Adapter:
             await _until(stopping, parts)
             if self._server is not None:
                 self._server.drain()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.settings.serving.drain_seconds):
-                        await self._server.idle()
+                await asyncio.sleep(self.settings.serving.drain_seconds)
         finally:
             for part in parts:
                 part.close()

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Running:
         return self.adapter.address
 
     def context(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._serving.configure_trust(context)
         if certificate is not None:
             certificate.configure_cert(context)
@@ -198,9 +199,40 @@ def start(
     serving: trustme.CA,
     front: trustme.CA,
 ) -> Iterator[Start]:
+    with starting(tmp_path, cluster, controller, serving, front) as begin:
+        yield begin
+
+
+@pytest.fixture
+def adapter(start: Start) -> Running:
+    """One that follows a plan and knows the front proxy."""
+    return start()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, serving: trustme.CA, front: trustme.CA
+) -> Iterator[Running]:
+    """One for all tests of a module, which change nothing of it."""
+    folder = tmp_path_factory.mktemp("shared")
+    cluster, controller = FakeCluster(folder, front), FakeController()
+    with starting(folder, cluster, controller, serving, front) as begin:
+        yield begin()
+    controller.stop()
+    cluster.stop()
+
+
+@contextmanager
+def starting(
+    folder: Path,
+    cluster: FakeCluster,
+    controller: FakeController,
+    serving: trustme.CA,
+    front: trustme.CA,
+) -> Iterator[Start]:
     running: list[Running] = []
     certificate = serving.issue_cert("localhost")
-    cert_file, key_file = tmp_path / "tls.crt", tmp_path / "tls.key"
+    cert_file, key_file = folder / "tls.crt", folder / "tls.key"
     certificate.cert_chain_pems[0].write_to_path(str(cert_file))
     certificate.private_key_pem.write_to_path(str(key_file))
 
@@ -217,7 +249,7 @@ def start(
                 "port": 0,
                 "certFile": cert_file,
                 "keyFile": key_file,
-                "drainSeconds": 0.5,
+                "drainSeconds": 0,
                 **(serving_settings or {}),
             },
             **settings,
@@ -228,12 +260,8 @@ def start(
             until(lambda: not adapter.adapter.lacks())
         return adapter
 
-    yield begin
-    for one in running:
-        one.stop()
-
-
-@pytest.fixture
-def adapter(start: Start) -> Running:
-    """One that follows a plan and knows the front proxy."""
-    return start()
+    try:
+        yield begin
+    finally:
+        for one in running:
+            one.stop()
