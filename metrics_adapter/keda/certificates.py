@@ -32,6 +32,7 @@ class Certificates:
         """
         self._files = cert_file, key_file, client_ca_file
         self._lock = threading.Lock()
+        self._problem = ""
         self._stamps = self._stamped()
         self._first = self._read()
 
@@ -54,9 +55,11 @@ class Certificates:
                 if self._stamped() != stamps:
                     return None  # being replaced; the next connection looks again
             except ConfigError as error:
-                _log.error("certificate kept", reason=str(error))
+                if str(error) != self._problem:
+                    _log.error("certificate kept", reason=str(error))
+                self._problem = str(error)
                 return None
-            self._stamps = stamps
+            self._stamps, self._problem = stamps, ""
         _log.info("certificate loaded", reason="its files changed")
         return found
 

@@ -22,6 +22,8 @@ from metrics_adapter.newest import Newest
 LARGEST_REQUEST: Final = 64 * 1024
 """Bytes of a request: the metadata of one trigger."""
 LARGEST_HEADERS: Final = 8 * 1024
+MOST_CONNECTIONS: Final = 256
+"""KEDA has one for each of its processes and pair of address and certificates."""
 MOST_WATCHERS: Final = 64
 """Who watches the health check at one time."""
 BESIDE_STREAMS: Final = 1000
@@ -115,6 +117,10 @@ class KedaServer:
             ("grpc.absolute_max_metadata_size", LARGEST_HEADERS),
             # KEDA opens all its streams over one connection, and waits silently where it may not.
             ("grpc.max_concurrent_streams", self._most_calls),
+            # When KEDA comes back, it opens all of them at once; some would be cancelled at random.
+            ("grpc.server.max_pending_requests", self._most_calls),
+            ("grpc.server.max_pending_requests_hard_limit", self._most_calls),
+            ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
             ("grpc.server_handshake_timeout_ms", round(self._settings.request_seconds * 1000)),
             # A client whose machine is gone would keep its streams for ever.
             ("grpc.keepalive_time_ms", 30_000),

@@ -17,6 +17,8 @@ from metrics_adapter.keda.trigger import Trigger, read_trigger
 
 SCALER: Final = "externalscaler.ExternalScaler"
 HEALTH: Final = "grpc.health.v1.Health"
+_SERVICES: Final = ("", SCALER, HEALTH)
+"""Whose health can be asked for; the first one is the server."""
 _LEAST: Final = 0.001
 """KEDA counts in thousandths: what is less and not nothing is shown as one of them."""
 
@@ -123,7 +125,7 @@ class HealthService:
             self._streams.tell(_SERVICES)
 
     def check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
-        """Say how a service is; "" is the server."""
+        """Say how a service is."""
         if request.service not in _SERVICES:
             raise RefusedError("NOT_FOUND", f"there is no service {shown(request.service)}")
         return self._response(request.service)
@@ -135,8 +137,12 @@ class HealthService:
     ) -> None:
         """Say it now and whenever it changes."""
         with self._streams.waiting(request.service) as news:
+            told = None
             while True:
-                await write(self._response(request.service))
+                response = self._response(request.service)
+                if response != told:
+                    await write(response)
+                    told = response
                 if self._streams.closed:
                     return
                 await news.wait()
@@ -146,9 +152,6 @@ class HealthService:
         if service not in _SERVICES:
             return _Status(status=_Status.SERVICE_UNKNOWN)
         return _Status(status=_Status.SERVING if self._serving else _Status.NOT_SERVING)
-
-
-_SERVICES: Final = ("", SCALER, HEALTH)
 
 
 def _trigger(ref: pb.ScaledObjectRef) -> Trigger:

@@ -101,6 +101,11 @@ class Scene:
     def __post_init__(self) -> None:
         self.client = ScalerClient(self.channel)
 
+    @property
+    def raw(self) -> Any:
+        """The channel, for calls that carry any bytes."""
+        return self.channel
+
 
 @asynccontextmanager
 async def a_scene(**settings: Any) -> AsyncIterator[Scene]:
@@ -142,5 +147,5 @@ async def refused(call: Awaitable[Any]) -> tuple[str, str]:
 async def until(true: Callable[[], bool]) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not true():  # noqa: ASYNC110
+        while not true():
             await asyncio.sleep(0.005)
