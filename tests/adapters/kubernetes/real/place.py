@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ class Place:
         return kind.path(self.namespace, target.name, subresource)
 
     def body(self, workload: ScaledWorkload) -> dict[str, Any]:
-        return self.server.peek(self.path(workload))
+        return deepcopy(self.server.peek(self.path(workload)))
 
     def version(self, workload: ScaledWorkload) -> str:
         return str(self.body(workload)["metadata"]["resourceVersion"])
