@@ -1,12 +1,14 @@
 """Values as documents: what the newest board says to one request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import orjson
 
-from metrics_adapter.board import Board, Value, rfc3339
+from metrics_adapter.board import Board, Value, rfc3339, share
 from metrics_adapter.newest import Newest
+from metrics_adapter.plan import Target
+from metrics_adapter.pods import Pod
 from metrics_adapter.selectors import EVERYTHING, Selector, SelectorError, parse
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import Custom, External
@@ -36,12 +38,13 @@ class Answers:
                 missing, stale or of no use (503): a sum without it would be wrong.
         """
         selector = read_selector("labelSelector", selector_text)
-        board = self.board()
+        board = self._known()
         group = board.groups.get((asked.namespace, asked.metric))
         if group is None:
-            raise UnknownMetricError(
-                404, f"no workload in namespace {asked.namespace} has a metric {asked.metric}"
+            raise self._unknown(
+                f"no workload in namespace {asked.namespace} has a metric {asked.metric}"
             )
+        self._check_age()
         values = group.select(selector)
         if not values:
             raise RefusalError(
@@ -60,15 +63,15 @@ class Answers:
         """
         selector = read_selector("labelSelector", selector_text)
         metric_selector = read_selector("metricLabelSelector", metric_text)
-        board = self.board()
+        board = self._known()
         name = asked.namespace, asked.resource, asked.name, asked.metric
         values = board.objects.get(name)
         if values is None:
-            raise UnknownMetricError(
-                404,
+            raise self._unknown(
                 f"no workload in namespace {asked.namespace} scales {asked.resource} "
-                f"{asked.name} and has a metric {asked.metric}",
+                f"{asked.name} and has a metric {asked.metric}"
             )
+        self._check_age()
         if asked.name == "*":
             values = [value for value in values if selector.matches(value.object_labels)]
         values = [value for value in values if metric_selector.matches(value.labels)]
@@ -80,32 +83,83 @@ class Answers:
         return metric_values(
             asked.metric,
             metric_selector,
-            (
-                (
-                    {
-                        "kind": value.target.kind,
-                        "namespace": asked.namespace,
-                        "name": value.target.name,
-                        "apiVersion": value.target.api_version,
-                    },
-                    value,
-                    value.quantity,
-                )
-                for value in values
-            ),
+            ((_object(asked.namespace, value.target), value, value.quantity) for value in values),
         )
 
-    def board(self) -> Board:
-        """Return the newest board.
+    def pods(
+        self, asked: Custom, selector_text: str, metric_text: str, pods: Sequence[Pod]
+    ) -> bytes:
+        """Return a MetricValueList: one item for each pod of a workload that has the metric.
+
+        Of a total (queue, arrivals, throughput) each pod shows an equal share, so that an average
+        over pods comes out right; of a level (utilization, latency) each shows the whole.
+
+        Args:
+            asked: What is asked for.
+            selector_text: Which pods, by their labels.
+            metric_text: Which values, by their labels.
+            pods: Every pod of the namespace.
 
         Raises:
-            RefusalError: There is none, or its plan is too old (503).
+            RefusalError: As for external metrics.
+        """
+        selector = read_selector("labelSelector", selector_text)
+        metric_selector = read_selector("metricLabelSelector", metric_text)
+        known = self.check_pods(asked)
+        items: list[tuple[dict[str, str], Value, str]] = []
+        for value in (one for one in known if metric_selector.matches(one.labels)):
+            owned = [pod for pod in pods if pod.belongs_to(value.target)]
+            chosen = [
+                pod
+                for pod in owned
+                if asked.name in ("*", pod.name) and selector.matches(pod.labels)
+            ]
+            if chosen:
+                self.check([value])
+                quantity = share(value, len(owned))
+                items += [
+                    (_described(asked.namespace, "Pod", "v1", pod.name), value, quantity)
+                    for pod in chosen
+                ]
+        if not items:
+            raise RefusalError(404, f"no pod with a metric {asked.metric} matches the selector")
+        return metric_values(asked.metric, metric_selector, items)
+
+    def check_pods(self, asked: Custom) -> list[Value]:
+        """Return the values that pods may show.
+
+        Raises:
+            RefusalError: There are none (404), or the plan is too old (503).
+        """
+        group = self._known().groups.get((asked.namespace, asked.metric))
+        known = [one for one in group.values if one.shared is not None] if group else []
+        if not known:
+            raise self._unknown(
+                f"no workload in namespace {asked.namespace} has a metric {asked.metric} that "
+                "can be told of pods"
+            )
+        self._check_age()
+        return known
+
+    def _known(self) -> Board:
+        """Return the newest board, however old: names are known from it.
+
+        Raises:
+            RefusalError: There is none (503).
         """
         board = self._newest.board
-        lacks = self._newest.lacks()
-        if board is None or lacks:
-            raise RefusalError(503, lacks)
+        if board is None:
+            raise RefusalError(503, self._newest.lacks())
         return board
+
+    def _check_age(self) -> None:
+        lacks = self._newest.lacks()
+        if lacks:
+            raise RefusalError(503, lacks)
+
+    def _unknown(self, message: str) -> UnknownMetricError:
+        lacks = self._newest.lacks()
+        return UnknownMetricError(503, lacks) if lacks else UnknownMetricError(404, message)
 
     def check(self, values: Iterable[Value]) -> None:
         """Return if every value may be answered now.
@@ -118,6 +172,14 @@ class Answers:
             lacks = value.lacks(now)
             if lacks:
                 raise RefusalError(503, f"{value.workload}: {lacks}")
+
+
+def _object(namespace: str, target: Target) -> dict[str, str]:
+    return _described(namespace, target.kind, target.api_version, target.name)
+
+
+def _described(namespace: str, kind: str, api_version: str, name: str) -> dict[str, str]:
+    return {"kind": kind, "namespace": namespace, "name": name, "apiVersion": api_version}
 
 
 def metric_values(

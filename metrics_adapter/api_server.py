@@ -15,8 +15,9 @@ from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Spec
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-LARGEST_ANSWER: Final = 8 * 1024 * 1024
+LARGEST_ANSWER: Final = 64 * 1024 * 1024
 TIMEOUT_SECONDS: Final = 5.0
+_JSON: Final = "application/json"
 _MERGE: Final = "application/merge-patch+json"
 
 Document = dict[str, Any]
@@ -94,14 +95,14 @@ class ApiServer:
         return await self.ask("GET", path)
 
     async def ask(
-        self, method: str, path: str, body: Document | None = None, *, seconds: float | None = None
+        self, method: str, path: str, body: Document | None = None, *, accept: str = _JSON
     ) -> Document:
         """Send a request, a body as JSON (of a PATCH: a merge patch), and return the answer.
 
         Raises:
             ObservationError: There is no good answer; `AnswerError` where the server said so.
         """
-        async with self._asked(method, path, body, seconds or TIMEOUT_SECONDS) as answer:
+        async with self._asked(method, path, body, TIMEOUT_SECONDS, accept) as answer:
             text = bytearray()
             async for chunk in answer.content.iter_any():
                 text += chunk
@@ -119,7 +120,7 @@ class ApiServer:
         Raises:
             ObservationError: It broke, or the server refused.
         """
-        async with self._asked("GET", path, None, seconds + TIMEOUT_SECONDS) as answer:
+        async with self._asked("GET", path, None, seconds + TIMEOUT_SECONDS, _JSON) as answer:
             if answer.status != 200:
                 raise AnswerError(answer.status, f"watch {path}: status {answer.status}")
             line = bytearray()
@@ -134,17 +135,17 @@ class ApiServer:
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, path: str, body: Document | None, seconds: float
+        self, method: str, path: str, body: Document | None, seconds: float, accept: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         self._refresh_trust()
-        headers = {"Accept": "application/json", "User-Agent": "inference-autoscaler-adapter"}
+        headers = {"Accept": accept, "User-Agent": "inference-autoscaler-adapter"}
         try:
             token = self._settings.token_file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ObservationError(f"{self._settings.token_file}: cannot be read") from error
         headers["Authorization"] = f"Bearer {token}"
         if body is not None:
-            headers["Content-Type"] = _MERGE if method == "PATCH" else "application/json"
+            headers["Content-Type"] = _MERGE if method == "PATCH" else _JSON
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=64)
             self._session = aiohttp.ClientSession(connector=connector)

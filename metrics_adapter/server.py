@@ -16,9 +16,11 @@ from aiohttp.web_protocol import RequestHandler
 
 from autoscaler.telemetry.connections import Connections
 from metrics_adapter.access import Access
-from metrics_adapter.answers import Answers
+from metrics_adapter.answers import Answers, UnknownMetricError
+from metrics_adapter.delegate import Delegate
 from metrics_adapter.documents import Documents
 from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
+from metrics_adapter.pods import PodLists
 from metrics_adapter.statuses import RefusalError, status_body
 from metrics_adapter.targets import Asked, Custom, Discovery, External, Health, Unknown, read_path
 from metrics_adapter.tls import Tls
@@ -86,6 +88,8 @@ class MetricsServer:
         tls: Tls,
         connections: Connections,
         ready: Callable[[], str],
+        pods: PodLists,
+        delegates: Mapping[str, Delegate],
     ) -> None:
         """Put the parts together.
 
@@ -96,6 +100,8 @@ class MetricsServer:
             tls: What handshakes are made with.
             connections: Limits.
             ready: Returns why it is not ready; nothing where it is.
+            pods: Pods by namespace.
+            delegates: By group, who answers what we do not know.
         """
         self._answers = answers
         self._documents = documents
@@ -103,6 +109,8 @@ class MetricsServer:
         self._tls = tls
         self._connections = connections
         self._ready = ready
+        self._pods = pods
+        self._delegates = delegates
         self._front: FrontProxy | None = None
         self._stopping = False
         self._runner: web.ServerRunner | None = None
@@ -189,16 +197,7 @@ class MetricsServer:
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if request.version < HttpVersion10:
-            raise RefusalError(400, "the request is no HTTP that is understood here")
-        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            raise RefusalError(405, "only GET is answered")
-        if request.body_exists:
-            raise RefusalError(413, "a request should have no body")
-        raw, _, query = request.raw_path.partition("?")
-        asked = read_path(raw)
-        if asked is None:
-            raise RefusalError(400, "the path is malformed")
+        asked = _asked(request)
         if isinstance(asked, Health):
             return self._health(asked)
         user, trusted = await self._user(request)
@@ -208,15 +207,28 @@ class MetricsServer:
             return _respond(200, *self._documents.find(asked.path, accept))
         if isinstance(asked, Unknown):
             raise RefusalError(404, "the server could not find the requested resource")
+        if asked.attributes.group not in self._documents.groups:
+            raise RefusalError(404, "the server could not find the requested resource")
         _check_accept(accept)
-        parameters = _parameters(query)
-        return _respond(200, self._values(asked, parameters))
+        parameters = _parameters(request.raw_path.partition("?")[2])
+        try:
+            return _respond(200, await self._values(asked, parameters))
+        except UnknownMetricError:
+            delegate = self._delegates.get(asked.attributes.group)
+            if delegate is None:
+                raise
+            return _respond(*await delegate.answer(asked.segments, parameters))
 
-    def _values(self, asked: External | Custom, parameters: Mapping[str, str]) -> bytes:
+    async def _values(self, asked: External | Custom, parameters: Mapping[str, str]) -> bytes:
         selector = parameters.get("labelSelector", "")
         if isinstance(asked, External):
             return self._answers.external(asked, selector)
-        return self._answers.objects(asked, selector, parameters.get("metricLabelSelector", ""))
+        metric_selector = parameters.get("metricLabelSelector", "")
+        if asked.resource != "pods":
+            return self._answers.objects(asked, selector, metric_selector)
+        self._answers.check_pods(asked)
+        pods = await self._pods.of(asked.namespace)
+        return self._answers.pods(asked, selector, metric_selector, pods)
 
     async def _user(self, request: web.BaseRequest) -> tuple[User, bool]:
         """Return who asks, and whether the API server says so."""
@@ -262,6 +274,24 @@ class MetricsServer:
         if problem:
             return _respond(503, status_body(503, problem))
         return web.Response(body=b"ok", content_type="text/plain")
+
+
+def _asked(request: web.BaseRequest) -> Asked:
+    """Return what is asked for.
+
+    Raises:
+        RefusalError: Nothing that is ever answered.
+    """
+    if request.version < HttpVersion10:
+        raise RefusalError(400, "the request is no HTTP that is understood here")
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        raise RefusalError(405, "only GET is answered")
+    if request.body_exists:
+        raise RefusalError(413, "a request should have no body")
+    asked = read_path(request.raw_path.partition("?")[0])
+    if asked is None:
+        raise RefusalError(400, "the path is malformed")
+    return asked
 
 
 def _check_accept(accept: str) -> None:

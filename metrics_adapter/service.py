@@ -3,25 +3,33 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import structlog
 
-from autoscaler.core.errors import AutoscalerError, ConfigError
+from autoscaler.core.errors import AutoscalerError, ConfigError, ObservationError
 from autoscaler.telemetry.connections import Connections
 from metrics_adapter.access import Access
 from metrics_adapter.answers import Answers
 from metrics_adapter.api_server import ApiServer
+from metrics_adapter.delegate import Delegate
 from metrics_adapter.documents import Documents
 from metrics_adapter.follower import Follower
 from metrics_adapter.front_proxy import FrontProxyFollower
+from metrics_adapter.incumbents import Owner, advice, look
 from metrics_adapter.newest import Newest
+from metrics_adapter.own_certificate import OwnCertificate
+from metrics_adapter.pods import PodLists
 from metrics_adapter.server import MetricsServer
 from metrics_adapter.settings import AdapterSettings
 from metrics_adapter.tls import Tls, read_pair
 
 REFRESH_SECONDS: Final = 10.0
 """How often the certificate's files are looked at."""
+RETRY_SECONDS: Final = 5.0
+ADVISE_SECONDS: Final = 300.0
+"""How often it is looked who owns the APIs."""
 
 _log = structlog.get_logger("metrics_adapter")
 
@@ -69,30 +77,39 @@ class Adapter:
             ConfigError: The address is taken, or a file cannot be used.
         """
         follower = Follower(self.settings.controller, self.newest, self._wall)
-        parts: list[Coroutine[Any, Any, None]] = [follower.run(), self._tell()]
-        api = None
-        try:
+        async with AsyncExitStack() as open_things:
+            parts: list[Coroutine[Any, Any, None]] = [follower.run(), self._tell()]
+            open_things.callback(lambda: [part.close() for part in parts])
             if self.settings.groups:
-                api = ApiServer(self.settings.api_server)
-                parts += await self._serve(api)
-            started()
-            await _until(stopping, parts)
+                parts += await self._serve(stopping, open_things)
+            if not stopping.is_set():
+                started()
+                await _until(stopping, parts)
             if self._server is not None:
                 self._server.drain()
                 await asyncio.sleep(self.settings.serving.drain_seconds)
-        finally:
-            for part in parts:
-                part.close()
-            if self._server is not None:
-                await self._server.stop()
-            if api is not None:
-                await api.close()
 
-    async def _serve(self, api: ApiServer) -> list[Coroutine[Any, Any, None]]:
+    async def _serve(
+        self, stopping: asyncio.Event, open_things: AsyncExitStack
+    ) -> list[Coroutine[Any, Any, None]]:
         """Listen; return what must run beside."""
-        serving = self.settings.serving
-        tls = Tls(*_pair(self.settings))
-        self._server = MetricsServer(
+        settings, serving = self.settings, self.settings.serving
+        api = ApiServer(settings.api_server)
+        open_things.push_async_callback(api.close)
+        delegates: dict[str, Delegate] = {
+            group: Delegate(group, one)
+            for group, one in settings.delegates.by_group().items()
+            if group in settings.groups
+        }
+        for delegate in delegates.values():
+            open_things.push_async_callback(delegate.close)
+        own = Owner(settings.namespace, settings.service)
+        certificate = OwnCertificate(api, own, settings.groups, self._wall)
+        pair = await self._first_pair(certificate, stopping)
+        if pair is None:
+            return []
+        tls = Tls(*pair)
+        self._server = server = MetricsServer(
             Answers(self.newest),
             self.documents,
             Access(api, self._monotonic),
@@ -103,18 +120,62 @@ class Adapter:
                 answer_seconds=serving.idle_seconds,
             ),
             self.lacks,
+            PodLists(api, self._monotonic),
+            delegates,
         )
+        open_things.push_async_callback(server.stop)
         try:
-            self.address = await self._server.start(
-                serving.host, serving.port, serving.header_seconds
-            )
+            self.address = await server.start(serving.host, serving.port, serving.header_seconds)
         except OSError as error:
             where = f"{serving.host}:{serving.port}"
             raise ConfigError(
                 f"cannot listen on {where}: {(error.strerror or str(error)).lower()}"
             ) from error
-        front = FrontProxyFollower(api, self._server.use_front_proxy)
-        return [front.run(), self._refresh(tls)]
+        renewing = (
+            certificate.run(lambda held: _use(tls, held.certificate, held.key))
+            if serving.cert_file is None
+            else self._refresh(tls)
+        )
+        return [
+            FrontProxyFollower(api, server.use_front_proxy).run(),
+            renewing,
+            self._advise(api, own),
+            *(delegate.run(self.documents.use_more) for delegate in delegates.values()),
+        ]
+
+    async def _first_pair(
+        self, certificate: OwnCertificate, stopping: asyncio.Event
+    ) -> tuple[bytes, bytes] | None:
+        """Return what is served first; None where the process ends before there is any."""
+        if self.settings.serving.cert_file is not None:
+            return _pair(self.settings)
+        while not stopping.is_set():
+            try:
+                held = await certificate.take()
+            except ObservationError as error:
+                _log.error("no certificate yet", reason=str(error))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+            else:
+                return held.certificate, held.key
+        return None
+
+    async def _advise(self, api: ApiServer, own: Owner) -> None:
+        """Say what a person should do where an API belongs to somebody else."""
+        said: dict[str, str] = {}
+        while True:
+            for group in self.settings.groups:
+                delegates = group in self.settings.delegates.by_group()
+                try:
+                    text = advice(await look(api, group), own, group, delegates=delegates)
+                except ObservationError as error:
+                    text = f"it is not known who owns {group}: {error}"
+                if text and said.get(group) != text:
+                    _log.warning("requests do not come", reason=text)
+                elif not text and said.get(group):
+                    _log.info("requests come", group=group)
+                said[group] = text
+            await asyncio.sleep(ADVISE_SECONDS)
 
     async def _tell(self) -> None:
         """Tell discovery of each new board."""
@@ -127,23 +188,27 @@ class Adapter:
 
     async def _refresh(self, tls: Tls) -> None:
         """Follow the certificate's files."""
-        problem = ""
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                if tls.set_certificate(*_pair(self.settings)):
-                    _log.info("certificate loaded", reason="its files changed")
-                problem = ""
+                _use(tls, *_pair(self.settings))
             except ConfigError as error:
-                if str(error) != problem:
-                    _log.error("certificate kept", reason=str(error))
-                problem = str(error)
+                _log.error("certificate kept", reason=str(error))
+
+
+def _use(tls: Tls, certificate: bytes, key: bytes) -> None:
+    """Serve with a certificate from now on, if it can be used."""
+    try:
+        if tls.set_certificate(certificate, key):
+            _log.info("certificate loaded", reason="it has changed")
+    except ConfigError as error:
+        _log.error("certificate kept", reason=str(error))
 
 
 def _pair(settings: AdapterSettings) -> tuple[bytes, bytes]:
     serving = settings.serving
     if serving.cert_file is None or serving.key_file is None:
-        raise ConfigError("serving.certFile: a certificate is needed")
+        raise ConfigError("serving.certFile: a certificate and its key are needed")
     return read_pair(serving.cert_file, serving.key_file)
 
 

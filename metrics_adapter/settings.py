@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.spec import DNS_LABEL, Number, Spec
 from metrics_adapter.api_server import ApiServerSettings
+from metrics_adapter.delegate import DelegateSettings
 from metrics_adapter.follower import ControllerSettings
 from metrics_adapter.targets import CUSTOM, EXTERNAL
 
@@ -52,6 +53,21 @@ class ServingSettings(Spec):
         return self
 
 
+class DelegatesSettings(Spec):
+    """Who answers what we do not know, by group."""
+
+    external: DelegateSettings | None = None
+    """Of external.metrics.k8s.io, such as KEDA's metrics API server."""
+
+    custom: DelegateSettings | None = None
+    """Of custom.metrics.k8s.io, such as prometheus-adapter."""
+
+    def by_group(self) -> dict[str, DelegateSettings]:
+        """Return those that are set, by the group's full name."""
+        both = {EXTERNAL: self.external, CUSTOM: self.custom}
+        return {group: one for group, one in both.items() if one is not None}
+
+
 class AdapterSettings(Spec):
     """Everything about the process."""
 
@@ -74,6 +90,9 @@ class AdapterSettings(Spec):
 
     serving: ServingSettings = ServingSettings()
     """Where the metrics APIs are served."""
+
+    delegates: DelegatesSettings = DelegatesSettings()
+    """Adapters that answer metrics that no workload has: who owned an API before us."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -60,6 +60,11 @@ class External:
     metric: str
     attributes: Attributes
 
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Of the path, after group and version."""
+        return "namespaces", self.namespace, self.metric
+
 
 @dataclass(frozen=True, slots=True)
 class Custom:
@@ -70,6 +75,11 @@ class Custom:
     name: str
     metric: str
     attributes: Attributes
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Of the path, after group and version."""
+        return "namespaces", self.namespace, self.resource, self.name, self.metric
 
 
 @dataclass(frozen=True, slots=True)

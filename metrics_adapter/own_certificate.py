@@ -1,0 +1,147 @@
+"""Keeps our own certificate: in a Secret that all replicas share, and known to the API server."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+
+from autoscaler.core.errors import ObservationError
+from metrics_adapter.api_server import AnswerError
+from metrics_adapter.authority import Held, read_held, renewed
+from metrics_adapter.incumbents import Owner, look
+
+LOOK_SECONDS: Final = 30.0
+_MOST_TRIES: Final = 5
+
+_log = structlog.get_logger("metrics_adapter.certificate")
+
+
+class Asks(Protocol):
+    """What is needed of the API server."""
+
+    async def ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Send a request and return the answer."""
+
+
+class OwnCertificate:
+    """The certificate that we signed ourselves.
+
+    Whoever finds it old writes the Secret; its resourceVersion decides between replicas, and the
+    others take what was written. An APIService that names another Service is left alone.
+    """
+
+    def __init__(
+        self,
+        api: Asks,
+        own: Owner,
+        groups: Sequence[str],
+        wall: Callable[[], float],
+    ) -> None:
+        """Keep the certificate of Service `own` for these groups; `wall` gives Unix seconds."""
+        self._api = api
+        self._own = own
+        self._groups = tuple(groups)
+        self._wall = wall
+        self._problem = ""
+        secrets = f"/api/v1/namespaces/{own.namespace}/secrets"
+        self._secrets: Final = secrets
+        self._name: Final = f"{own.name}-tls"
+
+    async def take(self) -> Held:
+        """Return what is to be served now; the Secret and every APIService of ours know of it.
+
+        Raises:
+            ObservationError: The API server could not be asked, or refused.
+        """
+        held = await self._kept()
+        for group in self._groups:
+            await self._tell(group, held)
+        return held
+
+    async def run(self, use: Callable[[Held], None]) -> None:
+        """Renew for ever, and give `use` each certificate. What fails is tried again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                use(await self.take())
+                self._problem = ""
+            except ObservationError as error:
+                if str(error) != self._problem:
+                    _log.error("certificate not looked after", reason=str(error))
+                self._problem = str(error)
+
+    async def _kept(self) -> Held:
+        """Return what the Secret holds after it was renewed, if it had to be."""
+        own = self._own
+        names = [
+            f"{own.name}.{own.namespace}.svc",
+            f"{own.name}.{own.namespace}.svc.cluster.local",
+            f"{own.name}.{own.namespace}",
+        ]
+        path = f"{self._secrets}/{self._name}"
+        for _ in range(_MOST_TRIES):
+            secret = await self._found(path)
+            held = None if secret is None else self._read(secret)
+            wanted = renewed(held, names, self._wall())
+            if wanted is held:
+                return held
+            try:
+                await self._write(path, secret, wanted)
+            except AnswerError as error:
+                if error.status != 409:
+                    raise
+                continue  # another replica was faster: take what it wrote
+            _log.info("certificate renewed", secret=f"{own.namespace}/{self._name}")
+            return wanted
+        raise ObservationError(f"Secret {own.namespace}/{self._name} changes all the time")
+
+    async def _found(self, path: str) -> dict[str, Any] | None:
+        try:
+            return await self._api.ask("GET", path)
+        except AnswerError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _read(self, secret: dict[str, Any]) -> Held | None:
+        """Return what a Secret holds; what is no use is made anew."""
+        try:
+            return read_held(
+                {
+                    name: base64.b64decode(value, validate=True)
+                    for name, value in (secret.get("data") or {}).items()
+                }
+            )
+        except (ObservationError, binascii.Error, TypeError) as error:
+            if secret.get("data"):
+                _log.warning("certificate made anew", reason=str(error))
+            return None
+
+    async def _write(self, path: str, secret: dict[str, Any] | None, held: Held) -> None:
+        data = {name: base64.b64encode(value).decode() for name, value in held.data().items()}
+        if secret is not None:
+            await self._api.ask("PUT", path, {**secret, "data": data})
+            return
+        made = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": self._name, "namespace": self._own.namespace},
+            "type": "kubernetes.io/tls",
+            "data": data,
+        }
+        await self._api.ask("POST", self._secrets, made)
+
+    async def _tell(self, group: str, held: Held) -> None:
+        """Make the API server trust what we serve."""
+        seen = await look(self._api, group)
+        if seen is None or seen.owner != self._own:
+            return  # not there yet, or another's: the start has told what to do
+        bundle = base64.b64encode(held.trusted).decode()
+        if seen.bundle != bundle:
+            await self._api.ask("PATCH", seen.path, {"spec": {"caBundle": bundle}})
+            _log.info("authority told", apiservice=seen.name)
