@@ -146,7 +146,14 @@ def _marks(columns: list[list[Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def restore(store: StateStore, fleet: FleetSpec, now: float, *, max_age_seconds: float) -> Restored:
+def restore(
+    store: StateStore,
+    fleet: FleetSpec,
+    now: float,
+    *,
+    max_age_seconds: float,
+    gap_seconds: float = 60.0,
+) -> Restored:
     """Return the state to begin with: the saved one where it can be trusted.
 
     Args:
@@ -154,6 +161,8 @@ def restore(store: StateStore, fleet: FleetSpec, now: float, *, max_age_seconds:
         fleet: The policy files; what the state holds of others is dropped.
         now: Unix seconds.
         max_age_seconds: An older state is not trusted.
+        gap_seconds: Where nobody decided for longer, the sizes at the end of the gap count as
+            wanted: a decrease then waits for a whole window.
     """
     try:
         data = store.load()
@@ -165,6 +174,8 @@ def restore(store: StateStore, fleet: FleetSpec, now: float, *, max_age_seconds:
     if not -max_age_seconds <= now - saved <= max_age_seconds:
         why = f"the saved state is {now - saved:.0f} s old; {max_age_seconds:.0f} s are trusted"
         return Restored(unproven(fleet, now), why)
+    if abs(now - saved) > gap_seconds:
+        state = state.resumed(fleet, now)
     return Restored(adopt(state.inherited(), fleet, now))
 
 
@@ -183,6 +194,7 @@ def adopt(state: FleetState, fleet: FleetSpec, now: float) -> FleetState:
         state,
         pasts={key: state.pasts.get(key, new) for key in keys},
         nodes_needed={name: marks for name, marks in state.nodes_needed.items() if name in pools},
+        nodes_seen={name: count for name, count in state.nodes_seen.items() if name in pools},
     )
 
 

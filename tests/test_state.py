@@ -158,3 +158,12 @@ def test_a_file_that_cannot_be_read_or_written_says_so(tmp_path: Path) -> None:
         store.save(b"one")
     assert restore(store, FLEET, NOON, max_age_seconds=1).problem.endswith("is a directory")
     assert list(folder.iterdir()) == []
+
+
+def test_a_state_from_before_a_gap_counts_the_last_sizes_as_wanted() -> None:
+    soon = restore(Memory(dump_state(STATE, NOON - 59)), FLEET, NOON, max_age_seconds=900)
+    late = restore(Memory(dump_state(STATE, NOON - 600)), FLEET, NOON, max_age_seconds=900)
+
+    assert soon.state.pasts[CHAT.key].recommendations == (Mark(NOON, 4),)
+    assert late.state.pasts[CHAT.key].recommendations[-1] == Mark(NOON, 4)
+    assert len(late.state.pasts[CHAT.key].recommendations) == 2

@@ -197,7 +197,8 @@ class LiveObserver:
         if unpooled is not None:
             for pool in fleet.pools:
                 gaps.setdefault(pool.key, unpooled)
-        self.latest = Snapshot(now, observations, gaps, sized)
+        paused = "" if self._pause is None else self._pause.text
+        self.latest = Snapshot(now, observations, gaps, sized, paused)
         return self.latest
 
     def close(self) -> None:

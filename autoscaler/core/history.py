@@ -69,6 +69,14 @@ def note_change(past: Past, now: float, before: int, after: int, behavior: Behav
     return replace(past, scale_downs=_with_event(past.scale_downs, now, before - after, period))
 
 
+def note_done(past: Past, now: float, before: int, after: int, behavior: Behavior | None) -> Past:
+    """Return the past with one more change that we made ourselves; see `note_change`."""
+    if before == after:
+        return past
+    past = note_change(past, now, before, after, behavior)
+    return replace(past, desired=after, asleep=after == 0)
+
+
 def _with_event(marks: tuple[Mark, ...], now: float, count: int, period: float) -> tuple[Mark, ...]:
     marks = tuple(
         replace(mark, outdated=True) if age(now, mark.time) > period else mark for mark in marks

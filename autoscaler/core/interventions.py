@@ -36,8 +36,10 @@ def intervened(
     standing = {one.kind: one for one in reversed(interventions) if one.holds(now)}
     for kind in InterventionKind:
         if kind in standing and kind is not InterventionKind.EXPECTED_MISSING:
-            said = standing[kind]
-            return _as_said(said, wanted, current, bounds), _REASONS[kind], said.text
+            left = _as_said(standing[kind], wanted, current, bounds)
+            if left < current and InterventionKind.PAUSED_DOWN in standing:
+                return current, Reason.PAUSED, standing[InterventionKind.PAUSED_DOWN].text
+            return left, _REASONS[kind], standing[kind].text
     return wanted, Reason.RECOMMENDED, "nobody has a say in it now"
 
 

@@ -1,6 +1,7 @@
 """The node pools of a fleet, sized in the same cycle as the replicas that they carry."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from autoscaler.core.decision import Decision, NodePoolDecision, Reason
 from autoscaler.core.node_pools import Demand, size_node_pool
@@ -14,11 +15,21 @@ def size_node_pools(
     needed: Mapping[str, tuple[Mark, ...]],
     snapshot: Snapshot,
     decisions: Mapping[str, Decision],
+    *,
+    seen: Mapping[str, int],
 ) -> tuple[dict[str, NodePoolDecision], dict[str, tuple[Mark, ...]]]:
     """Size every pool for the replicas that the decisions ask for.
 
     Replicas that run now count too while a decision lowers them: they hold their nodes until
-    they have drained. A pool with a workload that was not seen does not shrink.
+    they have drained. A pool with a workload that was not seen does not shrink. Nodes that
+    somebody else asked for count as needed from then on. While everything is paused, pools stay.
+
+    Args:
+        fleet: The policy files.
+        needed: What was needed in earlier cycles, by pool name.
+        snapshot: What was seen.
+        decisions: By workload key.
+        seen: Nodes asked for when each pool was last seen or set.
 
     Returns:
         The decisions by pool name, and the needs to remember.
@@ -42,10 +53,19 @@ def size_node_pools(
             sized[pool.key] = NodePoolDecision(pool.key, None, 0, None, Reason.UNSEEN, text)
             remembered[pool.key] = past
             continue
+        if status.desired > seen.get(pool.key, status.desired):
+            past = (*past, Mark(snapshot.now, status.desired))
         why = f"{', '.join(unseen)} not seen" if unseen else ""
         sized[pool.key], remembered[pool.key] = size_node_pool(
             pool, status, demands, past, now=snapshot.now, unseen=why
         )
+        if snapshot.paused:
+            sized[pool.key] = replace(
+                sized[pool.key],
+                nodes=status.desired,
+                reason=Reason.PAUSED,
+                text=f"{sized[pool.key].text}; {snapshot.paused}",
+            )
     return sized, remembered
 
 

@@ -338,9 +338,11 @@ class Snapshot:
             read is absent here and present in `missing`.
         missing: Why a workload or a node pool could not be seen at all, by key.
         pools: Node pools by name.
+        paused: Why nothing may be changed anywhere; empty where it may.
     """
 
     now: float
     observations: Mapping[str, Observation] = field(default_factory=dict)
     missing: Mapping[str, Gap] = field(default_factory=dict)
     pools: Mapping[str, NodePoolStatus] = field(default_factory=dict)
+    paused: str = ""

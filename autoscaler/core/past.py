@@ -44,8 +44,8 @@ class Past:
         turns: When the direction of change reversed, Unix seconds.
         direction: Sign of the last change: 1, -1, or 0 before the first.
         desired: Replicas found in the last cycle; None before the first.
-        asleep: Whether 0 replicas would be our own doing: the last change that counts went to 0.
-            None while that is not known.
+        asleep: Whether 0 replicas are our own doing. None while that is not known: at the first
+            sight, and where they became 0 while we did not act.
         starting: Replicas asked for that do not serve yet, by when they were asked for.
         blind_since: Since when no policy could see enough; None while one can.
         memories: What each policy wants to find again, by its place in the file.
@@ -97,7 +97,6 @@ class Past:
             self,
             turns=(*turns, now) if reverses else turns,
             direction=direction,
-            asleep=after == 0,
         )
 
 

@@ -9,9 +9,18 @@ from dataclasses import dataclass, field, replace
 
 from autoscaler.core.answers import asked, verdict_in
 from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, effective
-from autoscaler.core.decision import Action, Cycle, Decision, Plan, Proposal, Reason, Step
+from autoscaler.core.decision import (
+    Action,
+    Cycle,
+    Decision,
+    NodeAction,
+    Plan,
+    Proposal,
+    Reason,
+    Step,
+)
 from autoscaler.core.errors import PolicyError
-from autoscaler.core.history import note_change, remember
+from autoscaler.core.history import note_done, remember
 from autoscaler.core.interventions import intervened
 from autoscaler.core.node_plan import lead_seconds_of, size_node_pools
 from autoscaler.core.observation import GapReason, Observation, Snapshot
@@ -37,17 +46,39 @@ class FleetState:
     Attributes:
         pasts: Of each workload, by key.
         nodes_needed: Of each node pool, by name: what was needed, and when.
+        nodes_seen: Of each node pool, by name: nodes asked for when it was last seen or set.
         led: Whether the last cycle was the leader's.
     """
 
     pasts: Mapping[str, Past] = field(default_factory=dict)
     nodes_needed: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
+    nodes_seen: Mapping[str, int] = field(default_factory=dict)
     led: bool = True
 
     def inherited(self) -> "FleetState":
         """Return this state as another process left it: what it did last may be missing here."""
         pasts = {key: replace(past, restored=True) for key, past in self.pasts.items()}
         return replace(self, pasts=pasts)
+
+    def resumed(self, fleet: FleetSpec, now: float) -> "FleetState":
+        """Return this state after a gap in which nobody decided: the last sizes count as wanted.
+
+        So a decrease waits for a whole window of good data, as after an outage.
+
+        Args:
+            fleet: The policy files.
+            now: Unix seconds.
+        """
+        behaviors = {workload.key: workload.spec.behavior for workload in fleet.workloads}
+        pasts = {
+            key: _still(past, now, behaviors[key]) if key in behaviors else past
+            for key, past in self.pasts.items()
+        }
+        needed = {
+            name: (*marks, Mark(now, self.nodes_seen[name])) if name in self.nodes_seen else marks
+            for name, marks in self.nodes_needed.items()
+        }
+        return replace(self, pasts=pasts, nodes_needed=needed)
 
 
 def plan_cycle(
@@ -82,11 +113,14 @@ def plan_cycle(
             decisions[key], pasts[key] = decide(
                 workload, observation, past, combine, lead, leading=leading
             )
-    pools, needed = size_node_pools(fleet, state.nodes_needed, snapshot, decisions)
+    pools, needed = size_node_pools(
+        fleet, state.nodes_needed, snapshot, decisions, seen=state.nodes_seen
+    )
+    nodes = {**state.nodes_seen, **{name: one.desired for name, one in snapshot.pools.items()}}
     acting = [w.key for w in fleet.workloads if w.spec.actuation is Actuation.SCALE]
     acting += [pool.key for pool in fleet.pools if pool.spec.actuation is Actuation.SCALE]
     plan = Plan(snapshot.now, decisions, frozenset(acting if leading else ()), pools)
-    return plan, FleetState(pasts, needed, leading)
+    return plan, FleetState(pasts, needed, nodes, leading)
 
 
 def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetState:
@@ -94,14 +128,15 @@ def note_outcomes(fleet: FleetSpec, state: FleetState, cycle: Cycle) -> FleetSta
     if not cycle.outcomes:
         return state
     behaviors = {workload.key: workload.spec.behavior for workload in fleet.workloads}
-    pasts = dict(state.pasts)
+    pasts, nodes = dict(state.pasts), dict(state.nodes_seen)
     for outcome in cycle.outcomes:
         action = outcome.action
         if outcome.done and isinstance(action, Action) and action.workload in pasts:
             key, now = action.workload, cycle.plan.now
-            past = note_change(pasts[key], now, action.before, action.after, behaviors[key])
-            pasts[key] = replace(past, desired=action.after)
-    return replace(state, pasts=pasts)
+            pasts[key] = note_done(pasts[key], now, action.before, action.after, behaviors[key])
+        elif outcome.done and isinstance(action, NodeAction):
+            nodes[action.key] = action.after
+    return replace(state, pasts=pasts, nodes_seen=nodes)
 
 
 def decide(
@@ -189,8 +224,10 @@ def _limited_at_once(
     count, reason, text = outside
     now, replicas, said = observation.now, observation.replicas, observation.interventions
     current, bounds = replicas.desired, workload.spec.replicas
-    let = within_disruptions(count, current, replicas.disruptions_allowed)
-    for allowed, why, because in (let, intervened(let[0], current, now, bounds, said)):
+    left = intervened(count, current, now, bounds, said)
+    for allowed, why, because in (
+        left, within_disruptions(left[0], current, replicas.disruptions_allowed)
+    ):  # fmt: skip
         if allowed != count:
             count, reason, text = allowed, why, f"{text}; {because}"
     return count, reason, text

@@ -41,7 +41,11 @@ def notice(
         past = remember(past, now, replicas.desired, behavior)
     if (past.restored or not ours) and past.desired is not None:
         past = note_change(past, now, past.desired, replicas.desired, behavior)
-    asleep = False if past.asleep is None and replicas.desired > 0 else past.asleep
+    asleep = past.asleep
+    if replicas.desired > 0:
+        asleep = False
+    elif past.desired and (past.restored or not ours):
+        asleep = None
     starting = _starting(past, replicas, now)
     known = past.desired, past.asleep, past.starting, past.restored
     if known == (replicas.desired, asleep, starting, False):

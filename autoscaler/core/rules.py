@@ -178,7 +178,9 @@ def within_disruptions(
 
 def obey(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """Do as a person says, and leave alone what another controller drives."""
-    return intervened(wanted, case.current, case.now, case.bounds, case.interventions)
+    said = intervened(wanted, case.current, case.now, case.bounds, case.interventions)
+    kept = within_disruptions(said[0], case.current, case.disruptions_allowed)
+    return said if kept[0] == said[0] else (kept[0], kept[1], f"{said[2]}; {kept[2]}")
 
 
 RULES: Final[tuple[Rule, ...]] = (

@@ -8,7 +8,7 @@ from typing import Any, Final
 from autoscaler.core import quantity
 from autoscaler.core.behavior import Limits, effective
 from autoscaler.core.decision import Reason
-from autoscaler.core.history import note_change, remember
+from autoscaler.core.history import note_done, remember
 from autoscaler.core.observation import PodSample, PodStatus
 from autoscaler.core.past import Mark, Past
 from autoscaler.core.rules import Case, apply, limited, outside_bounds, stabilize
@@ -157,7 +157,7 @@ def _sequence(case: Record) -> Iterator[str]:
                 past = remember(past, now, wanted, hpa.behavior, flag)
         final = found["final"]
         if final != current:
-            past = note_change(past, now, current, final, hpa.behavior)
+            past = note_done(past, now, current, final, hpa.behavior)
         expected = {key: step[key] for key in OUTPUTS if key in step}
         if found.get("partial_metric_error"):
             expected.setdefault("partial_metric_error", None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core.history import note_change
+from autoscaler.core.history import note_done
 from autoscaler.core.observation import ReplicaStatus
 from autoscaler.core.past import Past
 from autoscaler.core.planner import decide
@@ -72,7 +72,7 @@ def test_the_planner_sets_the_sizes_that_the_hpa_set(number: int) -> None:
         decision, past = decide(workload, observation, past, largest)
 
         assert decision.replicas is not None
-        past = note_change(past, now, current, decision.replicas, workload.spec.behavior)
+        past = note_done(past, now, current, decision.replicas, workload.spec.behavior)
         found.append(decision.replicas)
 
     assert found == [step["final"] for step in case["steps"]]

@@ -187,3 +187,41 @@ def test_a_change_that_nobody_noted_counts_after_a_restore() -> None:
     assert decision.replicas == 4
     assert decision.reason is Reason.RATE_LIMITED
     assert not past.restored
+
+
+@pytest.mark.parametrize("minimum", [0, 1])
+def test_zero_by_hand_stays_zero_whatever_became_of_the_process(minimum: int) -> None:
+    """A person sets 0 while a standby watches, which then takes the lead."""
+    workload = a_workload(Wants(replicas=3), minimum=minimum)
+    _, standby = decide(workload, seen(4), Past(), largest, leading=False)
+    _, standby = decide(workload, seen(0), standby, largest, leading=False)
+
+    took_over, _ = decide(workload, seen(0), replace(standby, restored=True), largest)
+    restarted, _ = decide(workload, seen(0), Past(desired=4, asleep=False, restored=True), largest)
+
+    # With a minimum of 0 nobody can tell whether the last leader put it to sleep: demand wakes it.
+    expected = (3, Reason.RECOMMENDED) if minimum == 0 else (0, Reason.TURNED_OFF)
+    assert (took_over.replicas, took_over.reason) == expected
+    assert (restarted.replicas, restarted.reason) == expected
+
+
+def test_what_a_person_woke_and_turned_off_again_does_not_wake() -> None:
+    workload = a_workload(Wants(replicas=3), minimum=0)
+    past = Past(desired=0, asleep=True)
+
+    _, past = decide(workload, seen(3), past, largest)
+    off, _ = decide(workload, seen(0), past, largest)
+
+    assert (off.replicas, off.reason) == (0, Reason.TURNED_OFF)
+
+
+def test_a_number_set_by_hand_keeps_disruption_budgets_and_a_pause_of_decreases() -> None:
+    workload = a_workload(Wants(replicas=10))
+    observation = told(10, said(KIND.REPLICAS, 2))
+    budgeted = replace(observation, replicas=replace(observation.replicas, disruptions_allowed=3))
+    doubted = told(10, said(KIND.REPLICAS, 2), said(KIND.PAUSED_DOWN))
+    raised = told(10, said(KIND.REPLICAS, 12), said(KIND.PAUSED_DOWN))
+
+    assert decide(workload, budgeted, Past(), largest)[0].replicas == 7
+    assert decide(workload, doubted, Past(), largest)[0].replicas == 10
+    assert decide(workload, raised, Past(), largest)[0].replicas == 12
