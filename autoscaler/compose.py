@@ -156,7 +156,8 @@ class _Scaling:
         leads: Callable[[], bool],
     ) -> None:
         # A write that begins while we lead must end before another can lead.
-        seconds = min(settings.acting_seconds, settings.lease_seconds - settings.renew_seconds)
+        # One that hangs must leave time for those behind it.
+        seconds = min(settings.acting_seconds / 2, settings.lease_seconds - settings.renew_seconds)
         self._observer = observer
         self._counts = counts
         self._fleet = FleetSpec((), {})

@@ -1,6 +1,8 @@
 """Observe, plan, act, record: one cycle, the same in every mode."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Protocol
 
 from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError
@@ -8,6 +10,19 @@ from autoscaler.core.planner import FleetState, note_outcomes, plan_cycle
 from autoscaler.core.ports import Actuator, Journal, Observer
 from autoscaler.core.proposals import prepare
 from autoscaler.core.workload import FleetSpec
+
+
+class Spread(Protocol):
+    """Calls a function with each of some actions, and returns the outcomes in their order."""
+
+    def __call__(
+        self,
+        act: Callable[[Action | NodeAction], Outcome],
+        actions: Iterable[Action | NodeAction],
+        /,
+    ) -> Iterable[Outcome]:
+        """Return the outcomes."""
+        ...
 
 
 def always() -> bool:
@@ -38,6 +53,7 @@ class Controller:
         journal: Journal | None = None,
         state: FleetState | None = None,
         leads: Callable[[], bool] = always,
+        spread: Spread = map,
     ) -> None:
         """Compose a mode from its ends.
 
@@ -48,6 +64,8 @@ class Controller:
             journal: Keeps the cycles; without one nothing is kept.
             state: What earlier cycles left; a clean one if absent.
             leads: Whether we are the one that acts, asked once a cycle.
+            spread: How to make changes that do not depend on each other: one after the other, or
+                many at a time, as the `map` of an executor.
         """
         self.fleet = fleet
         self.state = state or FleetState()
@@ -56,6 +74,7 @@ class Controller:
         self._actuator = actuator
         self._journal = journal
         self._leads = leads if actuator is not None else never
+        self._spread = spread
 
     @property
     def fleet(self) -> FleetSpec:
@@ -80,10 +99,16 @@ class Controller:
         return cycle
 
     def _acted(self, actions: Iterable[Action | NodeAction], now: float) -> Iterator[Outcome]:
-        if self._actuator is None:
+        """Act in the plan's order; changes of one kind and direction are made side by side."""
+        actuator = self._actuator
+        if actuator is None:
             return
-        for action in actions:
+
+        def act(action: Action | NodeAction) -> Outcome:
             try:
-                yield self._actuator.act(action, now)
+                return actuator.act(action, now)
             except ActuationError as error:
-                yield Outcome(action, done=False, detail=str(error))
+                return Outcome(action, done=False, detail=str(error))
+
+        for _, alike in groupby(actions, key=lambda one: (type(one), one.after > one.before)):
+            yield from self._spread(act, list(alike))

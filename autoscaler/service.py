@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +33,9 @@ from autoscaler.telemetry.latest import Latest
 from autoscaler.telemetry.report import CycleReport, Mode, SourceReport
 
 _CYCLE_JOB: Final = "cycle"
+
+ACTIONS_AT_ONCE: Final = 16
+"""Changes that are made side by side: one that hangs holds up no other."""
 
 
 def wall() -> float:
@@ -189,6 +193,8 @@ class Service:
         self._unsaved = ""
         self._looked = self._saved = monotonic()
         self._turn = threading.Lock()
+        self._ending = threading.Event()
+        self._threads = ThreadPoolExecutor(ACTIONS_AT_ONCE, thread_name_prefix="act")
         self.controller = Controller(
             files.loaded.fleet,
             observer=parts.observer,
@@ -196,6 +202,7 @@ class Service:
             journal=parts.journal,
             state=self._restored(),
             leads=parts.leadership.is_leader,
+            spread=self._threads.map,
         )
 
     # --- running ---------------------------------------------------------------------------------
@@ -219,11 +226,14 @@ class Service:
             misfire_grace_time=max(1, int(interval)),
         )
         self._scheduler.start()
+        threading.Thread(target=self._keep_time, name="time", daemon=True).start()
 
     def stop(self) -> None:
         """Finish the cycle that runs, save the state, give the lease back."""
+        self._ending.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        self._threads.shutdown(wait=False)
         with self._turn:
             if self._parts.actuator is not None and self._parts.leadership.is_leader():
                 self._save(self._clock())
@@ -297,6 +307,18 @@ class Service:
             return 0.0  # the first cycle comes at once
         planned: float = job.next_run_time.timestamp() - self._settings.interval_seconds
         return max(0.0, now - planned)
+
+    def _keep_time(self) -> None:
+        """Call the next cycle where the wall clock was set back: its time is long in coming."""
+        interval = self._settings.interval_seconds
+        while not self._ending.wait(interval):
+            job = self._scheduler.get_job(_CYCLE_JOB)
+            if job is None or job.next_run_time is None:
+                continue
+            ahead = job.next_run_time.timestamp() - self._clock()
+            if ahead > 2 * interval and self.latest.silent_seconds > interval:
+                self._log.warning("clock set back", reason=f"the next cycle was {ahead:.0f} s away")
+                job.modify(next_run_time=datetime.fromtimestamp(self._clock(), UTC))
 
     def _note_missed(self, _event: JobEvent) -> None:
         self._missed += 1

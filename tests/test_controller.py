@@ -1,5 +1,6 @@
 """Observe, plan, act, record; a failure to act is an outcome and the next cycle tries again."""
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from autoscaler.controller import Controller, never
@@ -97,6 +98,33 @@ def test_a_standby_that_takes_over_counts_the_last_change_of_the_leader_before()
     assert cluster.replicas == 3
     standby.run_once(NOON + 76)
     assert cluster.replicas == 4
+
+
+def test_changes_of_one_kind_and_direction_are_made_side_by_side_in_the_safe_order() -> None:
+    up, down = a_workload(Wants(replicas=5), name="up"), a_workload(Wants(replicas=1), name="down")
+    more = a_workload(Wants(replicas=7), name="more")
+    calls: list[list[str]] = []
+
+    class Many(Cluster):
+        def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
+            return Snapshot(now, {workload.key: seen(2, at=now) for workload in fleet.workloads})
+
+        def act(self, action: Action | NodeAction, now: float) -> Outcome:
+            return Outcome(action, done=True)
+
+    def spread(
+        act: Callable[[Action | NodeAction], Outcome], actions: Iterable[Action | NodeAction]
+    ) -> Iterable[Outcome]:
+        together = list(actions)
+        calls.append([one.key for one in together])
+        return map(act, together)
+
+    cluster = Many()
+    Controller(a_fleet(down, up, more), observer=cluster, actuator=cluster, spread=spread).run_once(
+        NOON
+    )
+
+    assert calls == [["llm/up", "llm/more"], ["llm/down"]]
 
 
 def test_who_never_leads_never_acts() -> None:

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 import structlog
@@ -14,7 +16,7 @@ from autoscaler.core.errors import JournalError
 from autoscaler.core.observation import Observation, ReplicaStatus, Series, Snapshot
 from autoscaler.core.planner import FleetState
 from autoscaler.core.workload import FleetSpec
-from autoscaler.service import Parts, Service
+from autoscaler.service import Parts, Service, wall
 from autoscaler.settings import Settings, read_settings
 from autoscaler.state import FileStore, StateError, load_state
 from autoscaler.telemetry.report import CycleReport, Mode
@@ -374,3 +376,33 @@ def test_a_bug_in_one_cycle_ends_neither_the_process_nor_the_next_cycle(
     running.seen = threading.Semaphore(0)
     assert running.wait(1)
     assert {line["event"] for line in lines} == {"cycle failed"}
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_set_back_stops_no_cycles(
+    files: PolicyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = [0.0]
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(wall() - behind[0], tz)
+
+    for module in ("schedulers.base", "executors.base", "triggers.interval"):
+        monkeypatch.setattr(f"apscheduler.{module}.datetime", Shifted)
+    world, ran = World(), threading.Semaphore(0)
+    service = Service(
+        settings(interval_seconds=1),
+        files,
+        Parts(observer=world, actuator=world),
+        narrate=lambda report: ran.release(),
+        clock=lambda: wall() - behind[0],
+    )
+    service.start()
+    try:
+        assert ran.acquire(timeout=5)
+        behind[0] = 3600.0
+        assert all(ran.acquire(timeout=8) for _ in range(3))
+    finally:
+        service.stop()

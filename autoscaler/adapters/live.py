@@ -5,6 +5,7 @@ what has not come back by then is missing, and delays nobody else. Changing asks
 single write whether we still lead and whether there is time left.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -234,7 +235,7 @@ NOT_LEADING: Final = "we no longer hold the lease; the leader acts"
 
 
 class FencedActuator:
-    """Changes the cluster while we lead and while there is time."""
+    """Changes the cluster while we lead and while there is time. For many threads."""
 
     def __init__(
         self,
@@ -258,10 +259,12 @@ class FencedActuator:
         self._monotonic = monotonic
         self._cycle: float | None = None
         self._until = 0.0
+        self._lock = threading.Lock()
 
     def act(self, action: Action | NodeAction, now: float) -> Outcome:
-        if self._cycle != now:
-            self._cycle, self._until = now, self._monotonic() + self._seconds
+        with self._lock:
+            if self._cycle != now:
+                self._cycle, self._until = now, self._monotonic() + self._seconds
         if not self._leads():
             raise ActuationError(NOT_LEADING)
         if self._monotonic() >= self._until:
