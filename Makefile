@@ -97,8 +97,9 @@ test: lint types ## Everything: lint, types, all tests, coverage floors
 	$(BIN)/coverage report --include='autoscaler/core/*,policies/*' --fail-under=100
 
 .PHONY: bench
-bench: setup ## How fast the simulator and the decisions are here (a minute or two)
+bench: setup ## How fast the simulator, the decisions and the live controller are here (ten minutes)
 	@$(BIN)/python -m simulations.bench
+	@$(BIN)/python -m tests.bench.live
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build output

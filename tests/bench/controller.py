@@ -29,7 +29,7 @@ from autoscaler.telemetry.logs import set_up_logs
 from autoscaler.telemetry.narrator import Narrator
 from autoscaler.telemetry.report import CycleReport
 from tests.bench.fleet import REPLICAS, Unchanging, fleet_of
-from tests.bench.meter import Meter, most_resident_bytes, resident_bytes
+from tests.bench.meter import Meter, most_resident_bytes, pace, resident_bytes
 
 INTERVAL = 15.0
 WINDOW_SECONDS = 600.0
@@ -44,6 +44,7 @@ class Order:
         prometheus: Its address.
         kubeconfig: Of the API.
         recorded: Whether histograms are read through the recording rules.
+        lease_seconds: Of our lease: leading begins after as long.
         stepped: Cycles one after the other; the first is the cold one.
         scheduled: Cycles on the real clock after those.
     """
@@ -54,6 +55,7 @@ class Order:
     recorded: bool
     stepped: int
     scheduled: int
+    lease_seconds: float = 15.0
 
 
 @dataclass(slots=True)
@@ -61,12 +63,8 @@ class Measured:
     """What came out.
 
     Attributes:
-        cycles: Seconds of each phase; the first cycle is the cold one.
-        queries: Of each cycle: longer steps are not due in every one.
-        signals: That they served.
-        actions: Changes made in each cycle.
-        failed: Of those, not done.
-        blind: Workloads that could not be seen in the newest cycle.
+        cycles: What each one cost and brought; the first is the cold one.
+        signals: Of all workloads: as many are due in a cycle, if no step is longer than it.
         resident: Bytes, after the last cycle.
         most_resident: Bytes, at any time.
         state_bytes: Of a saved state, uncompressed.
@@ -76,11 +74,7 @@ class Measured:
     """
 
     cycles: list[dict[str, float]] = field(default_factory=list)
-    queries: list[int] = field(default_factory=list)
-    signals: list[int] = field(default_factory=list)
-    actions: list[int] = field(default_factory=list)
-    failed: int = 0
-    blind: int = 0
+    signals: int = 0
     resident: int = 0
     most_resident: int = 0
     state_bytes: int = 0
@@ -115,6 +109,10 @@ def run(order: Order) -> Measured:
         kubeconfig=Path(order.kubeconfig),
         recorded_signals=order.recorded,
         interval_seconds=INTERVAL,
+        lease_seconds=order.lease_seconds,
+        renew_seconds=2 / 3 * order.lease_seconds,
+        retry_seconds=0.1 * order.lease_seconds,
+        lease_request_seconds=0.2 * order.lease_seconds,
     )
     set_up_logs("json", "info")
     collect_rarely()
@@ -124,16 +122,17 @@ def run(order: Order) -> Measured:
     service = Service(settings, files, parts, narrate=Narrator().narrate, clock=clock)
     service.controller.state = _after_a_window(fleet, clock())
     _metered(service, meter)
-    measured = Measured()
+    measured = Measured(signals=sum(len(w.spec.signals) for w in fleet.workloads))
     parts.leadership.start()
     _wait(parts.leadership.is_leader, "nobody became the leader")
     for number in range(order.stepped):
         clock.step()
+        before = pace()
         meter.lap()
         report = service.tick()
         _scraped(service, meter)
-        measured.cycles.append(meter.lap())
-        _note(measured, report)
+        spent = meter.lap()
+        measured.cycles.append({**spent, "pace": (before + pace()) / 2, **_brought(report)})
         time.sleep(0.2 if number else 1.0)
     if order.scheduled:
         _on_the_real_clock(service, meter, order.scheduled, measured)
@@ -152,6 +151,8 @@ def _on_the_real_clock(service: Service, meter: Meter, cycles: int, measured: Me
         reports.append(entry.report)
 
     service.latest.listen(note)
+    leadership: Any = service._parts.leadership
+    leadership.start = lambda: None  # it leads already
     service.start()
     for number in range(cycles):
         _wait(lambda number=number: len(reports) > number, "no cycle came")  # type: ignore[misc]
@@ -208,14 +209,16 @@ def _scraped(service: Service, meter: Meter) -> None:
         routes._metrics_of(entry)
 
 
-def _note(measured: Measured, report: CycleReport) -> None:
-    sources = report.sources.values()
-    measured.queries.append(sum(source.queries for source in sources))
-    measured.signals.append(sum(source.signals for source in sources))
-    measured.actions.append(len(report.cycle.outcomes))
-    measured.failed += sum(not outcome.done for outcome in report.cycle.outcomes)
+def _brought(report: CycleReport) -> dict[str, float]:
+    sources, outcomes = report.sources.values(), report.cycle.outcomes
     decisions = report.cycle.plan.decisions.values()
-    measured.blind = sum(one.reason in ("blind", "unseen") for one in decisions)
+    return {
+        "queries": sum(source.queries for source in sources),
+        "signals": sum(source.signals for source in sources),
+        "actions": len(outcomes),
+        "failed": sum(not outcome.done for outcome in outcomes),
+        "blind": sum(one.reason in ("blind", "unseen") for one in decisions),
+    }
 
 
 if __name__ == "__main__":

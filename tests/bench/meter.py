@@ -66,6 +66,17 @@ class Meter:
             self._gc += time.thread_time() - self._gc_began
 
 
+def pace() -> float:
+    """Return microseconds of processor time for a piece of work that is always the same.
+
+    More than on a quiet core means that others use the same core, its cache or its twin.
+    """
+    began = time.process_time()
+    for _ in range(1000):
+        sum(range(1000))
+    return (time.process_time() - began) * 1e3
+
+
 def resident_bytes() -> int:
     """Return the memory that the process holds now."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
