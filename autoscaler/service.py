@@ -94,6 +94,11 @@ class Leadership(Protocol):
         """Cease to lead, and give the lease back."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why we do not lead, as far as it is known; empty where nothing is wrong."""
+        ...
+
 
 class LastingJournal(Journal, Protocol):
     """A journal that never ends."""
@@ -119,6 +124,10 @@ class Alone:
 
     def stop(self) -> bool:
         return True
+
+    @property
+    def trouble(self) -> str:
+        return ""
 
 
 def _nothing() -> None:
@@ -251,6 +260,14 @@ class Service:
         while not self._parts.leadership.is_leader() and self._monotonic() < end:
             time.sleep(0.05)
         return self.tick()
+
+    @property
+    def why_not_leading(self) -> str:
+        """Why the last cycle, which was to act, did not; empty where it did or was not to."""
+        cycle = self.controller.latest
+        if self._parts.actuator is None or (cycle is not None and cycle.leading):
+            return ""
+        return self._parts.leadership.trouble or "another process holds the lease"
 
     def _run(self) -> None:
         """Run one cycle on time; whatever goes wrong, the next one comes."""

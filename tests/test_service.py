@@ -78,6 +78,10 @@ class Lease:
         self.leads = False
         return True
 
+    @property
+    def trouble(self) -> str:
+        return ""
+
 
 class Full:
     """A journal on a full disk."""

@@ -55,6 +55,9 @@ def explain(  # noqa: PLR0917  # typer turns each into an option
     context: Annotated[
         str | None, typer.Option(help="With --policy: context of the kubeconfig.")
     ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="With --policy: the controller's namespace.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the trail as JSON.")] = False,
 ) -> None:
     """Say why a workload has the number it has.
@@ -74,7 +77,12 @@ def explain(  # noqa: PLR0917  # typer turns each into an option
         first = None
         cycle, key, pool = ask_controller(url, token_file, workload)
     else:
-        flags = {"prometheus": prometheus, "kubeconfig": kubeconfig, "context": context}
+        flags = {
+            "prometheus": prometheus,
+            "kubeconfig": kubeconfig,
+            "context": context,
+            "namespace": namespace,
+        }
         first = None
         cycle, key, pool = look_now(policy or [], config, flags, workload)
     decision, sized = cycle.plan.decisions[key], cycle.plan.pools.get(pool)

@@ -76,6 +76,9 @@ def look_now(
 ) -> tuple["Cycle", str, str]:
     """Return a cycle made now, with live signals and live targets, that changes nothing.
 
+    What was decided before is taken from the state that the controller keeps, where that can be
+    read. Else the cycle says that nothing is lowered for that reason.
+
     Returns:
         As `ask_controller`.
 
@@ -86,7 +89,9 @@ def look_now(
     from autoscaler.config.reload import PolicyFiles
     from autoscaler.core.errors import ConfigError
     from autoscaler.settings import read_settings
+    from autoscaler.telemetry.logs import set_up_logs
 
+    set_up_logs("console", "warning")
     files = PolicyFiles(policies)
     workloads = files.loaded.fleet.workloads
     found = [one for one in workloads if name in (one.key, one.metadata.name)]
@@ -94,7 +99,8 @@ def look_now(
         rule = "several workloads are called" if found else "no workload is called"
         known = ", ".join(one.key for one in workloads)
         raise ConfigError(f"{policies[0]}: {rule} {name!r}; there are: {known}")
-    service = live_service(read_settings(config, {**flags, "shadow": True}), files, follow=False)
+    settings = read_settings(config, {**flags, "shadow": True})
+    service = live_service(settings, files, follow=False, from_saved_state=True)
     try:
         report = service.once(wait_seconds=0.0)
     finally:

@@ -130,6 +130,8 @@ def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:
     finally:
         service.stop()
     rows = [_row(report, key) for key in report.cycle.plan.decisions]
+    rows += [_pool_row(report, name) for name in report.cycle.plan.pools]
+    trouble = service.why_not_leading
     if as_json:
         emit_json({"leader": report.leader, "mode": report.mode, "workloads": rows})
     else:
@@ -137,7 +139,9 @@ def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:
         head, *lines = columns([names, *([row[name] for name in names] for row in rows)])
         texts = [f"{row['workload']}: {row['text']}" for row in rows]
         emit("\n".join([bold(head), *lines, "", *texts]))
-    if not all(row["good"] for row in rows):
+    if trouble:
+        say(f"nothing was changed: {trouble}")
+    if trouble or not all(row["good"] for row in rows):
         raise typer.Exit(1)
 
 
@@ -157,6 +161,21 @@ def _row(report: "CycleReport", key: str) -> dict[str, Any]:
         "text": decision.text,
         "done": done or ("nothing to do" if not decision.changes else "only watching"),
         "good": not failed and not why_blind(cycle, decision),
+    }
+
+
+def _pool_row(report: "CycleReport", name: str) -> dict[str, Any]:
+    sized = report.cycle.plan.pools[name]
+    outcome = next((one for one in report.cycle.outcomes if one.action.key == name), None)
+    done = "" if outcome is None else "yes" if outcome.done else f"no: {outcome.detail}"
+    return {
+        "workload": f"node pool {name}",
+        "current": _count(sized.current),
+        "replicas": _count(sized.nodes),
+        "reason": str(sized.reason),
+        "text": sized.text,
+        "done": done or ("nothing to do" if sized.nodes == sized.current else "only watching"),
+        "good": sized.nodes is not None and (outcome is None or outcome.done),
     }
 
 

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from autoscaler.adapters.kubernetes.connection import Connection
+from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.compose import live_service
 from autoscaler.config.reload import PolicyFiles
+from autoscaler.core.past import Mark, Past
+from autoscaler.core.planner import FleetState
+from autoscaler.service import wall
 from autoscaler.settings import read_settings
+from autoscaler.state import dump_state
 from autoscaler.telemetry.access import ServerSettings
 from autoscaler.telemetry.http import TelemetryServer
 from tests.cli.conftest import Ran
@@ -109,6 +115,18 @@ def test_once_fails_where_nothing_is_seen(
     assert "no series" in ran.out
 
 
+def test_once_fails_where_the_lease_cannot_be_had(
+    once: Callable[..., Ran], api: FakeApiServer
+) -> None:
+    with api.faults.during(path="/leases", status=403):
+        ran = once()
+
+    assert ran.code == 1
+    assert replicas(api) == 2
+    assert "nothing was changed: " in ran.err
+    assert "leases" in ran.err
+
+
 def test_once_fails_where_the_change_is_refused(
     once: Callable[..., Ran], api: FakeApiServer
 ) -> None:
@@ -142,6 +160,25 @@ def test_explain_looks_at_the_live_cluster_and_changes_nothing(
     assert "2 -> 4 (recommended)" in ran.out
     assert api.requests.writes == []
     assert replicas(api) == 2
+
+
+def test_explain_shows_the_decrease_that_the_controller_would_make(
+    run: Run, live: tuple[str, ...], api: FakeApiServer, prometheus: PrometheusDouble
+) -> None:
+    now = wall()
+    past = Past(recommendations=(Mark(now - 900, 1),), desired=2, asleep=False)
+    store = ClusterStore(Connection.open(api.kubeconfig_path), "ours", "inference-autoscaler-state")
+    store.save(dump_state(FleetState({"llm/chat": past}), now))
+    prometheus.answer = waiting(5)
+    written = len(api.requests.writes)
+
+    ran = run("explain", "chat", "--policy", "policy.yaml", *live, "--namespace", "ours", "--json")
+
+    assert ran.code == 0, ran.err
+    decision = json.loads(ran.out)
+    assert (decision["current"], decision["combined"]) == (2, 1)
+    assert "not known" not in decision["text"]
+    assert len(api.requests.writes) == written
 
 
 def test_explain_of_an_unknown_workload_names_those_that_are_known(

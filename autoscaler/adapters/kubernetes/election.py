@@ -202,6 +202,13 @@ class Election:
             return 0.0
         return right.until - self._monotonic() + self._durations.write_seconds
 
+    @property
+    def trouble(self) -> str:
+        """Why we do not lead, as far as it is known; empty where nothing is wrong."""
+        last = self._last
+        held = f"the lease names {last.holder}" if last is not None and last.holder else ""
+        return "" if self.is_leader() else self._trouble or held
+
     def standing(self) -> Standing:
         """Return how the election stands."""
         last = self._last
