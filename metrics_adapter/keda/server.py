@@ -48,8 +48,7 @@ class KedaServer:
         self._streams = Streams(settings.max_streams)
         self._watchers = Streams(MOST_WATCHERS)
         self._health = HealthService(self._watchers)
-        self._server: grpc.aio.Server | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._running: tuple[grpc.aio.Server, asyncio.Task[None]] | None = None
         self._learned: Board | None = None
         self._port = 0
 
@@ -81,9 +80,9 @@ class KedaServer:
             maximum_concurrent_rpcs=self._most_calls,
         )
         self._port = self._listen(server)
-        self._server = server
         self._look()
-        self._following = asyncio.create_task(self._follow(), name="keda-follow")
+        following = asyncio.create_task(self._follow(), name="keda-follow")
+        self._running = server, following
         await server.start()
 
     async def stop(self) -> None:
@@ -92,13 +91,13 @@ class KedaServer:
         A stream that ends well is opened again after two seconds, elsewhere by then; after an error
         KEDA waits longer each time.
         """
-        server, self._server = self._server, None
-        if server is None:
+        if self._running is None:
             return
-        if self._following is not None:
-            self._following.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._following
+        server, following = self._running
+        self._running = None
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
         self._health.set(serving=False)
         self._watchers.close()
         self._streams.close()
@@ -148,12 +147,14 @@ class KedaServer:
 
     async def _follow(self) -> None:
         """Tell streams of each new plan, and watchers when the newest one has grown old."""
-        cycle = ""
+        board: Board | None = None
         while True:
-            board = await self._newest.next(cycle, self._look_seconds)
-            if board is not None:
-                cycle = board.cycle
-            self._look()
+            after = board.cycle if board is not None else ""
+            board = await self._newest.next(after, self._look_seconds) or board
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - one bad plan must not end all wake-ups
+                _log.error("plan not told", reason=repr(error), exc_info=error)
 
     def _look(self) -> None:
         board = self._newest.board

@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 import structlog.testing
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from autoscaler.core.errors import ConfigError
 from metrics_adapter.keda.certificates import Certificates
@@ -194,14 +195,36 @@ def test_a_key_of_another_certificate_is_told(files: Files) -> None:
         Certificates(*files.paths)
 
 
-ENCRYPTED_KEY = """-----BEGIN ENCRYPTED PRIVATE KEY-----
-MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBAAAAAAAAAAAAAAAAAA
------END ENCRYPTED PRIVATE KEY-----
-"""
-
-
 def test_a_key_with_a_password_asks_nobody(files: Files) -> None:
-    files.paths[1].write_text(ENCRYPTED_KEY)
+    key = serialization.load_pem_private_key(files.paths[1].read_bytes(), None)
+    files.paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
 
-    with pytest.raises(ConfigError, match=r"tls\.crt: should be a certificate with the key in"):
+    with pytest.raises(ConfigError, match=r"the key asks for a password"):
         Certificates(*files.paths)
+
+
+def test_what_is_no_file_is_told(files: Files) -> None:
+    files.paths[1].unlink()
+    files.paths[1].mkdir()
+
+    with pytest.raises(ConfigError, match=r"tls\.key: cannot be read: is a directory"):
+        Certificates(*files.paths)
+
+
+def test_files_that_cannot_be_used_are_asked_for_again_and_told_once(files: Files) -> None:
+    certificates = Certificates(*files.paths)
+    files.paths[0].write_text("nothing")
+
+    with structlog.testing.capture_logs() as lines:
+        assert certificates.newer() is None
+        assert certificates.newer() is None
+        files.issue(OURS)
+        assert certificates.newer() is not None
+
+    assert [line["event"] for line in lines] == ["certificate kept", "certificate loaded"]

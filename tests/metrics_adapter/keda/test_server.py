@@ -2,13 +2,17 @@
 
 import asyncio
 import time
+from unittest import mock
 
 import grpc
 import pytest
+import structlog.testing
 
 from autoscaler.core.errors import ConfigError
+from metrics_adapter.keda.activity import Activity
 from metrics_adapter.keda.server import KedaServer
 from metrics_adapter.keda.settings import KedaSettings
+from metrics_adapter.keda.streams import Streams
 from metrics_adapter.newest import Newest
 from tests.builders import NOON
 from tests.metrics_adapter.keda.scene import a_ref, a_scene, refused, run, until
@@ -229,12 +233,12 @@ def test_what_the_plan_does_not_know_is_not_found() -> None:
             assert await refused(scene.client.is_active(a_ref("nobody"))) == unknown
             asked = scene.client.metrics(a_ref("nobody"), "desired_replicas")
             assert await refused(asked) == unknown
-            asked = scene.client.metrics(a_ref(metric="lod", targetSize="1"), "lod")
+            asked = scene.client.metrics(a_ref(metric="speed", targetSize="1"), "speed")
             assert await refused(asked) == (
                 "NOT_FOUND",
-                "llm/chat has no metric 'lod'; it has: desired_replicas, load",
+                "llm/chat has no metric 'speed'; it has: desired_replicas, load",
             )
-            asked = scene.client.metrics(a_ref("wide", metric="lod", targetSize="1"), "lod")
+            asked = scene.client.metrics(a_ref("wide", metric="speed", targetSize="1"), "speed")
             _, text = await refused(asked)
             assert text.endswith("signal_10, ...")
 
@@ -288,6 +292,33 @@ def test_streams_end_well_when_the_server_stops() -> None:
             await scene.server.stop()  # twice is as good as once
 
     run(test())
+
+
+def test_a_plan_that_cannot_be_told_of_ends_no_later_wake_up() -> None:
+    async def test() -> None:
+        async with a_scene() as scene:
+            stream = scene.client.stream_is_active(a_ref())
+            with (
+                mock.patch.object(Activity, "learn", side_effect=RuntimeError("odd")),
+                structlog.testing.capture_logs() as lines,
+            ):
+                scene.newest.publish(a_board(cycle="1"), 0.0)
+                await until(lambda: bool(lines))
+
+            scene.newest.publish(a_board(cycle="2"), 0.0)
+
+            assert await stream.next() is True
+            assert lines[0]["event"] == "plan not told"
+
+    run(test())
+
+
+def test_a_stream_that_opens_as_the_server_ends_does_not_wait() -> None:
+    streams = Streams(1)
+    streams.close()
+
+    with streams.waiting("llm/chat") as news:
+        assert news.is_set()
 
 
 def test_a_server_that_never_started_stops() -> None:
