@@ -66,6 +66,7 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
     from autoscaler.core.workload import FleetSpec
     from autoscaler.journal import JournalFile
     from simulations.cautions import cautions_of
+    from simulations.decisions import Recorder
     from simulations.replay import replay as run
 
     loaded = read_fleet([workload])
@@ -81,31 +82,36 @@ def replay(  # noqa: PLR0917  # typer turns each into an option
         say(f"{chosen.key}: {len(traffic):,} requests in {traffic.seconds / 60:.0f} minutes")
     pools = tuple(pool for pool in loaded.fleet.pools if pool.key == chosen.spec.replica.node_pool)
     fleet = FleetSpec((chosen,), loaded.fleet.combiners, pools).acted_on()
+    began = start_of(start, traffic)
     with (
         _naming_the_file(source),
         JournalFile(journal, fleet) if journal is not None else nullcontext() as cycles,
         progress(chosen.metadata.name, quiet=quiet) as on_progress,
     ):
+        recorder = Recorder(chosen.key, began, cycles)
         result = run(
             traffic,
             chosen,
             pools=pools,
-            start=start_of(start, traffic),
+            start=began,
             interval_seconds=interval,
             scrape_seconds=scrape,
             replicas=initial,
             cold_start_spread=cold_start_spread,
             seed=seed,
-            journal=cycles,
+            journal=recorder,
             on_progress=on_progress,
         )
+    decided = recorder.decided()
     if as_json:
-        emit_json(as_document(result))
+        emit_json(as_document(result, decided))
     else:
-        emit("\n".join(comparison({chosen.metadata.name: result.score}, chosen.spec.slo)))
+        emit("\n".join(comparison({chosen.metadata.name: result.score}, chosen.spec.slo, decided)))
     if not quiet:
         for caution in cautions_of(result.score, chosen, traffic.seconds):
             say(caution)
+        for policy, why in decided.silent:
+            say(f"{policy} never had a say: {why}.")
     if journal is not None and not quiet:
         say(f"Next: autoscaler explain {chosen.metadata.name} --journal {journal}")
 

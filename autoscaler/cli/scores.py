@@ -8,18 +8,24 @@ from autoscaler.cli.words import columns
 
 if TYPE_CHECKING:  # commands import what they need when they run
     from autoscaler.core.spec import Slo
+    from simulations.decisions import Decided
     from simulations.replay import ReplayResult
     from simulations.score import Percentiles, Score
 
 
-def comparison(scores: Mapping[str, "Score"], slo: "Slo") -> list[str]:
+def comparison(
+    scores: Mapping[str, "Score"], slo: "Slo", decided: "Decided | None" = None
+) -> list[str]:
     """Return a table with one column for each score, side by side.
 
     Args:
         scores: By the heading of the column.
         slo: The limits that every one was judged by.
+        decided: What was decided on the way, where there is only one score.
     """
     rows = [_rows(score, slo) for score in scores.values()]
+    if decided is not None and len(rows) == 1:
+        rows[0].append(("forecast held", held(decided)))
     table = [("", *scores)] if len(scores) > 1 else []
     table += [(line[0][0], *(value for _, value in line)) for line in zip(*rows, strict=True)]
     return columns(_without_empty(table), right=True)
@@ -54,6 +60,14 @@ def _rows(score: "Score", slo: "Slo") -> list[tuple[str, str]]:
     ]
 
 
+def held(decided: "Decided") -> str:
+    """Write how often what came stayed below the highest forecast; empty where nobody forecast."""
+    forecasts = decided.forecasts
+    if forecasts is None or forecasts.held is None:
+        return ""
+    return f"{_share(forecasts.held)} of p{forecasts.quantiles[-1] * 100:g}"
+
+
 def _without_empty(table: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [row for row in table if any(row[1:])]
 
@@ -82,11 +96,13 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
 
 
-def as_document(result: "ReplayResult") -> dict[str, Any]:
+def as_document(result: "ReplayResult", decided: "Decided") -> dict[str, Any]:
     """Return a replay's outcome for JSON: the score, the cycles, the changes of both kinds."""
     return {
         "score": asdict(result.score),
         "cycles": result.cycles,
+        "reasons": dict(decided.reasons),
+        "forecast_held": decided.forecasts.held if decided.forecasts else None,
         "changes": [
             {"seconds": seconds, "before": before, "after": after}
             for seconds, before, after in result.changes

@@ -4,10 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from autoscaler.cli.scores import as_document, comparison, held
 from autoscaler.cli.words import utc
+from autoscaler.core.spec import Slo
+from simulations.decisions import Decided, Forecasts
+from simulations.replay import replay
 from tests.cli.conftest import TRACE, WORKLOAD, Ran
+from tests.simulations.builders import a_trace, a_workload
+from tests.simulations.comparing import SLOW
 
 Run = Callable[..., Ran]
 
@@ -46,6 +53,45 @@ def test_replay_as_json_is_data_alone(run: Run) -> None:
     assert document["score"]["requests"] == 80
     assert document["score"]["cost"] is None
     assert document["cycles"] > 10
+
+
+SEASONAL = WORKLOAD.replace(
+    "  policies:\n", "  policies:\n    - {type: seasonal, signal: queue_length, perReplica: 9}\n"
+)
+
+
+def test_how_well_a_forecast_held_is_a_row_and_a_number() -> None:
+    """What came stayed below the p90 at three of four times."""
+    times = np.arange(60.0, 120.0, 15.0)
+    forecasts = Forecasts(
+        policy="seasonal(load)",
+        signal="load",
+        quantiles=(0.5, 0.9),
+        times=times,
+        values=np.stack([times, 2 * times], axis=1),
+        ahead_seconds=60.0,
+        seen_times=times,
+        seen=np.array([1.0, 1.0, 1.0, 1000.0]),
+    )
+    decided = Decided(reasons=(("at-target", 4),), forecasts=forecasts)
+    told = replay(a_trace((1.0, 10, 1)), a_workload(profile=SLOW))
+
+    lines = comparison({"chat": told.score}, Slo(), decided)
+    document = as_document(told, decided)
+
+    assert lines[-1].split() == ["forecast", "held", "75.0", "%", "of", "p90"]
+    assert (document["forecast_held"], document["reasons"]) == (0.75, {"at-target": 4})
+    assert held(Decided()) == ""
+    assert as_document(told, Decided())["forecast_held"] is None
+
+
+def test_a_policy_that_never_had_a_say_is_named(run: Run) -> None:
+    Path("chat.yaml").write_text(SEASONAL)
+
+    ran = run(*REPLAY)
+
+    assert ran.code == 0
+    assert "never had a say: " in ran.err
 
 
 def test_the_same_replay_twice_gives_equal_bytes(run: Run) -> None:
