@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from autoscaler.core.errors import ConfigError
 from autoscaler.core.node_pools import NodePool
 from autoscaler.core.spec import Slo
 from autoscaler.core.workload import ScaledWorkload
@@ -212,3 +213,15 @@ def test_among_plans_that_miss_alike_the_cheapest_is_the_reference() -> None:
     assert comparison.runs[2].note == (
         "always 1 replica, the fewest that keep the objective over the whole trace"
     )
+
+
+def test_more_replicas_than_can_be_simulated_are_an_outcome_and_no_hang() -> None:
+    trace = a_trace((0.0, 10, 1), (40.0, 10, 1))
+    greedy = serving(maximum=2**31 - 1)
+
+    told = follow(trace, greedy, Settings(), Schedule(np.array([15.0]), np.array([10_001]), 1))
+
+    assert told.changes == ()
+    assert told.score.max_replicas == 1
+    with pytest.raises(ConfigError, match=r"spec\.replicas\.min: should be at most 10,000 to be"):
+        follow(trace, greedy, Settings(), Schedule.constant(10_001))
