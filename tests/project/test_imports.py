@@ -11,8 +11,8 @@ import pytest
 from tests.project.tree import ROOT
 
 HEAVY = {
-    "aiohttp", "apscheduler", "kubernetes", "numba", "numpy", "pandas", "prometheus_api_client",
-    "requests", "scipy", "sklearn",
+    "aiohttp", "apscheduler", "grpc", "kubernetes", "numba", "numpy", "pandas",
+    "prometheus_api_client", "requests", "scipy", "sklearn",
 }  # fmt: skip
 
 LIST_MODULES = """
