@@ -195,6 +195,7 @@ class Drain:
                     body=_annotated(cost, now),
                     content_type=MERGE_PATCH,
                     deadline_seconds=left,
+                    retry=False,  # what is tried again may arrive when another leads
                 )
             except KubernetesError as error:
                 if error.status != 404:  # gone already is as good

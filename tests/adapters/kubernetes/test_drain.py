@@ -181,6 +181,15 @@ def test_who_may_not_patch_pods_is_told(api: FakeApiServer, connection: Connecti
     assert said.startswith("0 of 2 deletion costs were written: patch pods llm/b: 403")
 
 
+def test_a_write_that_fails_is_not_tried_again(api: FakeApiServer, connection: Connection) -> None:
+    api.add(A, B, C)
+    with api.faults.during(method="PATCH", status=503) as failing:
+        said = prepare(Drain(connection), 2)
+
+    assert failing.hits == 1
+    assert said.startswith("0 of 2 deletion costs were written: patch pods llm/b: 503")
+
+
 def test_a_pod_that_went_meanwhile_is_as_good(api: FakeApiServer, connection: Connection) -> None:
     api.add(A, B, C)
     api.faults.add(method="PATCH", status=404)
