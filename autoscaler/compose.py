@@ -66,8 +66,18 @@ def compose(
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
     signals = signal_reader(settings, sources)
     kinds, watches = Kinds(connection), Watches(connection, follow=follow)
-    counts = Counts(leadership.is_leader)
-    targets = _targets(settings, connection, kinds, watches, fleet, counts, log)
+    # In shadow mode nobody stands for election, and another process may well be the one that acts.
+    counts = Counts(lambda: not settings.shadow and leadership.is_leader())
+    scalers = ScalerReader(
+        connection, (), say=log.warning, deadline_seconds=min(5.0, settings.looking_seconds / 2)
+    )
+    neighbours = Neighbours(
+        scalers,
+        counts=counts,
+        respect=Respect(edit_seconds=settings.human_edit_seconds),
+        say=log.warning,
+    )
+    targets = TargetReader(connection, kinds, watches, say=neighbours)
     observer = LiveObserver(
         signals=signals,
         targets=targets,
@@ -78,10 +88,14 @@ def compose(
         ).read,
     )
     journal = _journal(settings, fleet)
-    drain = Drain(connection, deadline_seconds=settings.acting_seconds / 2)
+    drain = Drain(connection, deadline_seconds=_write_seconds(settings) / 2)
     scaling = _Scaling(settings, connection, kinds, observer, drain, counts, leadership.is_leader)
-    scaling.use(fleet)
     aftermath = _Aftermath(settings, connection, targets, drain, leadership.is_leader, log)
+
+    def replan(fleet: FleetSpec) -> None:
+        scaling.use(fleet)
+        scalers.use(DEFAULT_READ.places(fleet))
+        counts.use(workload.key for workload in fleet.workloads)
 
     def close() -> None:
         aftermath.close()
@@ -94,13 +108,14 @@ def compose(
         if journal is not None:
             journal.close()
 
+    replan(fleet)
     return Parts(
         observer=observer,
         actuator=None
         if settings.shadow
         else FencedActuator(scaling, leads=leadership.is_leader, seconds=settings.acting_seconds),
         leadership=leadership,
-        replan=scaling.use,
+        replan=replan,
         sources=signals.reports,
         store=_store(settings, connection),
         journal=journal,
@@ -155,9 +170,7 @@ class _Scaling:
         counts: Counts,
         leads: Callable[[], bool],
     ) -> None:
-        # A write that begins while we lead must end before another can lead.
-        # One that hangs must leave time for those behind it.
-        seconds = min(settings.acting_seconds / 2, settings.lease_seconds - settings.renew_seconds)
+        seconds = _write_seconds(settings)
         self._observer = observer
         self._counts = counts
         self._fleet = FleetSpec((), {})
@@ -225,25 +238,11 @@ class _Aftermath:
             self._events.stop()
 
 
-def _targets(
-    settings: Settings,
-    connection: Connection,
-    kinds: Kinds,
-    watches: Watches,
-    fleet: FleetSpec,
-    counts: Counts,
-    log: Any,
-) -> TargetReader:
-    namespaces = {workload.metadata.namespace for workload in fleet.workloads}
-    everywhere = len(namespaces) > DEFAULT_READ.namespaces
-    scalers = ScalerReader(connection, None if everywhere else namespaces, say=log.warning)
-    neighbours = Neighbours(
-        scalers,
-        counts=counts,
-        respect=Respect(edit_seconds=settings.human_edit_seconds),
-        say=log.warning,
-    )
-    return TargetReader(connection, kinds, watches, say=neighbours)
+def _write_seconds(settings: Settings) -> float:
+    """Return how long one change may take."""
+    # A write that begins while we lead must end before another can lead.
+    # One that hangs must leave time for those behind it.
+    return min(settings.acting_seconds / 2, settings.lease_seconds - settings.renew_seconds)
 
 
 def _leadership(

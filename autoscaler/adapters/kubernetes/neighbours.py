@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from autoscaler.adapters.kubernetes import inference_service
 from autoscaler.adapters.kubernetes.annotations import read_annotations
 from autoscaler.adapters.kubernetes.counts import Counts
+from autoscaler.adapters.kubernetes.managed_fields import Json, mapping
 from autoscaler.adapters.kubernetes.scalers import Reference, Scalers
-from autoscaler.adapters.kubernetes.target_objects import Json, wished
 from autoscaler.adapters.kubernetes.times import said_time
-from autoscaler.adapters.kubernetes.writers import DEFAULT_RESPECT, Respect, interventions
-from autoscaler.core.errors import ObservationError
+from autoscaler.adapters.kubernetes.writers import DEFAULT_RESPECT, Respect, interventions, ours
 from autoscaler.core.observation import Intervention, InterventionKind
 from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import ScaledWorkload
@@ -19,8 +17,8 @@ from autoscaler.core.workload import ScaledWorkload
 class ScalersSource(Protocol):
     """Knows the autoscalers of others."""
 
-    def read(self, now: float) -> Scalers:
-        """Return what is there at `now` (Unix seconds)."""
+    def read(self, namespace: str, now: float) -> Scalers:
+        """Return what is there in a namespace at `now` (Unix seconds)."""
         ...
 
 
@@ -50,47 +48,42 @@ class Neighbours:
         self._counts = counts or Counts()
 
     def __call__(
-        self, workload: ScaledWorkload, body: Json, now: float
+        self, workload: ScaledWorkload, body: Json, count: int, now: float
     ) -> tuple[Intervention, ...]:
         """Return what others have said of a workload.
 
         Args:
             workload: Its file.
             body: Its target's object, managedFields included.
+            count: The replicas that it asks for, wherever that stands in it.
             now: Unix seconds.
         """
-        target = workload.spec.target
-        reference = Reference(
-            target.api_version, target.kind, workload.metadata.namespace, target.name
-        )
+        target, namespace = workload.spec.target, workload.metadata.namespace
+        reference = Reference(target.api_version, target.kind, namespace, target.name)
         said = read_annotations(body, str(reference), now)
         self._tell(workload.key, said.problems)
+        uid = str(mapping(body.get("metadata")).get("uid", ""))
+        since = self._counts.see(workload.key, uid, count, now)
         writers = interventions(
             body,
             reference,
             workload.spec.actuation,
-            self._scalers.read(now),
+            self._scalers.read(namespace, now),
             now,
             respect=self._respect,
-            unchanged_since=self._seen_since(workload, body, now),
+            unchanged_since=since,
         )
-        return (*said.interventions, *(writers or self._unsigned(workload, reference, now)))
-
-    def _seen_since(self, workload: ScaledWorkload, body: Json, now: float) -> float:
-        target = workload.spec.target
-        served = inference_service.is_inference_service(target.api_version, target.kind)
-        try:
-            count = inference_service.wished(body) if served else wished(body)
-        except (ObservationError, KeyError, TypeError, ValueError, AttributeError):
-            return now
-        return self._counts.see(workload.key, count, now)
+        return (*said.interventions, *(writers or self._unsigned(workload, body, reference, now)))
 
     def _unsigned(
-        self, workload: ScaledWorkload, reference: Reference, now: float
+        self, workload: ScaledWorkload, body: Json, reference: Reference, now: float
     ) -> tuple[Intervention, ...]:
-        """Return the say of whoever changed the number and left no trace of it."""
+        """Return the say of whoever changed the number and left no trace of it.
+
+        A number that is signed with our name was set by us: by another process, if not by this.
+        """
         found = self._counts.unsigned(workload.key)
-        if found is None or workload.spec.actuation is not Actuation.SCALE:
+        if found is None or workload.spec.actuation is not Actuation.SCALE or ours(body, reference):
             return ()
         before, count, at = found
         until = at + self._respect.edit_seconds

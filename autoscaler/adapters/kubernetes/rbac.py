@@ -137,8 +137,7 @@ def fleet_rights(fleet: FleetSpec, own: Own = DEFAULT_OWN) -> Rights:
         own: What is ours.
     """
     found: dict[str, list[Right]] = {own.namespace: list(_own(own))}
-    namespaces = {workload.metadata.namespace for workload in fleet.workloads}
-    wide = len(namespaces) > DEFAULT_READ.namespaces
+    wide = DEFAULT_READ.places(fleet) is None
     for workload in fleet.workloads:
         place = EVERYWHERE if wide else workload.metadata.namespace
         found.setdefault(place, []).extend((*_AROUND, *_workload(workload), _EVENTS))

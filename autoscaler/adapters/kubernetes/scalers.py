@@ -1,5 +1,6 @@
 """Autoscalers of others: HorizontalPodAutoscalers and KEDA's ScaledObjects, by their target."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -110,12 +111,13 @@ def scaler_of(kind: str, item: Json) -> Scaler | None:
 
 @dataclass(frozen=True, slots=True)
 class Scalers:
-    """All that were found at one time.
+    """All that were found in a namespace.
 
     Attributes:
         found: In the order of the lists.
         read_at: When they were listed, Unix seconds.
-        unseen: Why a kind could not be listed, by kind; it passes, and nothing is known of it.
+        unseen: Why a kind has never been listed there, by kind; it passes, and nothing is known
+            of it.
         forbidden: Kinds that we may not list at all.
     """
 
@@ -146,8 +148,23 @@ class Scalers:
         return tuple(one for one in found if one.made_by not in objects)
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What one list showed, by namespace, and when (Unix seconds)."""
+
+    at: float
+    found: Mapping[str, Sequence[Scaler]]
+
+
+_EVERYWHERE: Final = ""
+"""The place of a list over all namespaces; any other place is a namespace."""
+
+
 class ScalerReader:
-    """Lists the autoscalers of others, now and then, and remembers what it saw."""
+    """Lists the autoscalers of others, now and then, and remembers what it saw.
+
+    For one thread that reads and one that says where.
+    """
 
     def __init__(
         self,
@@ -157,90 +174,126 @@ class ScalerReader:
         say: Callable[[str], None],
         every_seconds: float = 60.0,
         deadline_seconds: float = 5.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look in some namespaces.
 
         Args:
             asks: The connection.
-            namespaces: Where to look; None: everywhere in one list.
+            namespaces: As `use`.
             say: Is told once what a person should know.
             every_seconds: How old an answer may be before it is asked for again.
-            deadline_seconds: For one page of one list.
+            deadline_seconds: For all lists of one cycle together.
+            monotonic: Measures that.
         """
         self._asks = asks
-        self._places = None if namespaces is None else tuple(sorted(set(namespaces)))
         self._say = say
         self._every = every_seconds
         self._deadline = deadline_seconds
-        self._last: dict[str, tuple[Scaler, ...]] = {}
+        self._monotonic = monotonic
+        self._places: tuple[str, ...] = ()
+        self._looked: tuple[str, ...] | None = None  # the places of the last look
+        self._looked_at = 0.0
+        self._trouble = ""
+        self._lists: dict[tuple[str, str], _Listed] = {}
+        self._forbidden: set[tuple[str, str]] = set()
+        self._views: dict[str, Scalers] = {}
         self._said: set[str] = set()
-        self._scalers: Scalers | None = None
+        self.use(namespaces)
 
-    def read(self, now: float) -> Scalers:
+    def use(self, namespaces: Iterable[str] | None) -> None:
+        """Look in these namespaces from now on; None: everywhere in one list."""
+        self._places = (_EVERYWHERE,) if namespaces is None else tuple(sorted(set(namespaces)))
+
+    def read(self, namespace: str, now: float) -> Scalers:
         """Return what is there; an answer that failed leaves what was known before.
 
+        A whole fleet waits for the lists: they are asked for once at each `now`, whatever becomes
+        of it.
+
         Args:
+            namespace: Where.
             now: Unix seconds.
         """
-        last = self._scalers
-        if last is not None and not last.unseen and 0 <= now - last.read_at < self._every:
-            return last
+        places = self._places
+        if self._is_due(places, now):
+            self._look(places, now)
+        view = self._views.get(namespace)
+        if view is None:
+            wide = places == (_EVERYWHERE,)
+            view = self._view(namespace, _EVERYWHERE if wide else namespace)
+            self._views[namespace] = view
+        return view
+
+    def _is_due(self, places: tuple[str, ...], now: float) -> bool:
+        if self._looked != places:
+            return True
+        if self._looked_at == now:
+            return False
+        return bool(self._trouble) or not 0 <= now - self._looked_at < self._every
+
+    def _look(self, places: tuple[str, ...], now: float) -> None:
+        self._looked, self._looked_at, self._trouble = places, now, ""
+        self._views.clear()
+        end = self._monotonic() + self._deadline
+        for key in ((kind, place) for kind in COLLECTIONS for place in places):
+            try:
+                self._lists[key] = _Listed(now, self._listed(*key, end))
+                self._forbidden.discard(key)
+            except KubernetesError as error:
+                if error.status != 403:
+                    self._trouble = str(error)
+                    return  # the other lists would keep the cycle waiting for as long
+                self._forbidden.add(key)
+                self._lists.pop(key, None)
+                self._once(f"{error}; until then nobody notices a {key[0]} on a target")
+        # All that stands elsewhere is known from here by now.
+        self._lists = {key: one for key, one in self._lists.items() if key[1] in places}
+        self._forbidden = {key for key in self._forbidden if key[1] in places}
+
+    def _view(self, namespace: str, place: str) -> Scalers:
+        """Return what is known of a namespace that is listed at `place`."""
+        found: list[Scaler] = []
         unseen: dict[str, str] = {}
         forbidden: set[str] = set()
+        read_at = self._looked_at
         for kind in COLLECTIONS:
-            if unseen:  # the other lists would keep the cycle waiting for as long
-                unseen[kind] = next(iter(unseen.values()))
-                continue
-            try:
-                self._last[kind] = self._listed(kind)
-            except KubernetesError as error:
-                if error.status == 403:
-                    forbidden.add(kind)
-                    self._last.pop(kind, None)
-                    self._once(f"{error}; until then nobody notices a {kind} on a target")
-                else:
-                    unseen[kind] = str(error)
-        found = tuple(one for kind in COLLECTIONS for one in self._last.get(kind, ()))
-        # What was known before still counts; a kind never listed is unknown.
-        unknown = {kind: why for kind, why in unseen.items() if kind not in self._last}
-        read_at = now if not unseen else (last.read_at if last is not None else 0.0)
-        scalers = Scalers(found, read_at, unknown, frozenset(forbidden))
-        self._scalers = scalers
-        return scalers
+            # Right after a change of places, the list from before it may be all there is.
+            places = (place, namespace, _EVERYWHERE)
+            listed = next(filter(None, (self._lists.get((kind, one)) for one in places)), None)
+            if (kind, place) in self._forbidden:
+                forbidden.add(kind)
+            elif listed is None:
+                unseen[kind] = self._trouble or "it has not been asked yet"
+            else:
+                found += listed.found.get(namespace, ())
+                read_at = min(read_at, listed.at)
+        return Scalers(tuple(found), 0.0 if unseen else read_at, unseen, frozenset(forbidden))
 
-    def _listed(self, kind: str) -> tuple[Scaler, ...]:
+    def _listed(self, kind: str, place: str, end: float) -> Mapping[str, Sequence[Scaler]]:
         root, plural = COLLECTIONS[kind]
-        if self._places is None:
-            return self._pages(kind, f"{root}/{plural}")
-        return tuple(
-            one
-            for place in self._places
-            for one in self._pages(kind, f"{root}/namespaces/{place}/{plural}")
-        )
-
-    def _pages(self, kind: str, path: str) -> tuple[Scaler, ...]:
-        found: list[Scaler] = []
+        path = f"{root}/namespaces/{place}/{plural}" if place else f"{root}/{plural}"
+        found: dict[str, list[Scaler]] = {}
         more = ""
         while True:
             query: Query = (("limit", str(_PAGE)), *((("continue", more),) if more else ()))
+            left = end - self._monotonic()
             try:
                 answer = mapping(  # what failed is asked for again in the next cycle
-                    self._asks.ask(
-                        "GET", path, query=query, deadline_seconds=self._deadline, retry=False
-                    )
+                    self._asks.ask("GET", path, query=query, deadline_seconds=left, retry=False)
                 )
             except KubernetesError as error:
                 if error.status == 404:  # the cluster has no such kind: nobody uses it
-                    return ()
+                    return {}
                 raise
             items = answer.get("items")
             for item in items if isinstance(items, Sequence) else ():
                 one = scaler_of(kind, mapping(item))
                 if one is not None:
-                    found.append(one)
+                    found.setdefault(one.target.namespace, []).append(one)
             more = str(mapping(answer.get("metadata")).get("continue") or "")
             if not more:
-                return tuple(found)
+                return found
 
     def _once(self, text: str) -> None:
         if text not in self._said:

@@ -18,11 +18,14 @@ from autoscaler.core.errors import ObservationError
 from autoscaler.core.observation import Intervention, InterventionKind, PodStatus, ReplicaStatus
 from autoscaler.core.workload import ScaledWorkload
 
-Say = Callable[[ScaledWorkload, Json, float], tuple[Intervention, ...]]
-"""Tells who else has a say in a workload: its file, its target's object, Unix seconds."""
+Say = Callable[[ScaledWorkload, Json, int, float], tuple[Intervention, ...]]
+"""Tells who else has a say in a workload: its file, its target's object, the replicas that this
+asks for, Unix seconds."""
 
 
-def nobody_else(workload: ScaledWorkload, body: Json, now: float) -> tuple[Intervention, ...]:
+def nobody_else(
+    workload: ScaledWorkload, body: Json, count: int, now: float
+) -> tuple[Intervention, ...]:
     """Tell that nobody else has a say."""
     return ()
 
@@ -136,7 +139,7 @@ def see(
         ),
         pods=tuple(pod.status for pod in pods) if wanted else (),
         interventions=(
-            *say(workload, body, around.now),
+            *say(workload, body, replicas.desired, around.now),
             *(Intervention(InterventionKind.PAUSED_DOWN, doubt) for doubt in doubts),
         ),
         body=body,

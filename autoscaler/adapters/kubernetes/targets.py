@@ -60,6 +60,11 @@ class ReadLimits:
     threads: int = 16
     scale_seconds: float = 10.0
 
+    def places(self, fleet: FleetSpec) -> frozenset[str] | None:
+        """Return the namespaces that a fleet is followed in; None: everywhere at once."""
+        found = frozenset(workload.metadata.namespace for workload in fleet.workloads)
+        return None if len(found) > self.namespaces else found
+
 
 DEFAULT_READ: Final = ReadLimits()
 
@@ -134,8 +139,7 @@ class TargetReader:
                 kinds[workload.key] = self._kinds.find(target.api_version, target.kind)
             except ObservationError as error:
                 missing[workload.key] = Gap(GapReason.ERROR, str(error))
-        namespaces = {workload.metadata.namespace for workload in fleet.workloads}
-        scope = _Scope("" if len(namespaces) > self._limits.namespaces else None)
+        scope = _Scope("" if self._limits.places(fleet) is None else None)
         collections = {
             key: self._watches.want(kind.path(scope.of(workload)), trim_target)
             for workload in fleet.workloads

@@ -91,6 +91,20 @@ def interventions(
             return tuple(one for one in found if one.holds(now))
 
 
+def ours(target: Json, reference: Reference) -> bool:
+    """Whether the number is signed with our name, whichever process of ours that was.
+
+    Args:
+        target: The object with its metadata, managedFields included.
+        reference: Which object it is.
+    """
+    return any(owner.ours for owner in owners(target, _path(reference)))
+
+
+def _path(reference: Reference) -> tuple[str, ...]:
+    return PATHS.get((reference.group, reference.kind), REPLICAS)
+
+
 def _followers(reference: Reference, scalers: Scalers) -> Iterator[Intervention]:
     if not scalers.of(reference) and not scalers.unseen and not scalers.forbidden:
         text = (
@@ -122,10 +136,10 @@ def _writers(
     respect: Respect,
     unchanged_since: float,
 ) -> Iterator[Intervention]:
-    path = PATHS.get((reference.group, reference.kind), REPLICAS)
+    path = _path(reference)
     field = ".".join(path)
     found = owners(target, path)
-    ours = next((one for one in found if one.ours), None)
+    mine = next((one for one in found if one.ours), None)
     for owner in found:
         if owner.ours:
             continue
@@ -140,9 +154,9 @@ def _writers(
                     f"{advice(tool.tool)}",
                 )
         elif owner.manager in _AUTOSCALERS:
-            if ours is None and owner.subresource == "scale":
+            if mine is None and owner.subresource == "scale":
                 yield from _unlisted(owner, reference, scalers, set_at)
-        elif set_at < math.inf and _is_edit(owner, target, ours):
+        elif set_at < math.inf and _is_edit(owner, target, mine):
             until = set_at + respect.edit_seconds
             yield Intervention(
                 InterventionKind.EDITED,
@@ -153,10 +167,10 @@ def _writers(
             )
 
 
-def _is_edit(owner: Owner, target: Json, ours: Owner | None) -> bool:
+def _is_edit(owner: Owner, target: Json, mine: Owner | None) -> bool:
     """Tell a number that was set by hand from the one that the object was created with."""
-    if ours is not None:  # we agree; who came last is only told by two times
-        return owner.time is not None and ours.time is not None and owner.time > ours.time
+    if mine is not None:  # we agree; who came last is only told by two times
+        return owner.time is not None and mine.time is not None and owner.time > mine.time
     if owner.time is None or owner.subresource:
         return True  # nothing is created through a part of itself
     created = read_time(mapping(target.get("metadata")).get("creationTimestamp"))

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import pytest
-
 from autoscaler.adapters.kubernetes.counts import Counts
 from autoscaler.adapters.kubernetes.neighbours import Neighbours
 from autoscaler.adapters.kubernetes.scalers import Reference, Scaler, Scalers
 from autoscaler.core.observation import InterventionKind
 from autoscaler.core.spec import Actuation
-from autoscaler.core.workload import ScaledWorkload
 from tests.builders import NOON, Wants, a_workload
 
 WORKLOAD = a_workload(Wants(replicas=2), name="chat")
@@ -24,22 +21,35 @@ class Known:
     def __init__(self, *found: Scaler) -> None:
         self.found = found
 
-    def read(self, now: float) -> Scalers:
+    def read(self, namespace: str, now: float) -> Scalers:
         return Scalers(self.found, read_at=now)
 
 
-def a_target(replicas: int = 2, **annotations: str) -> dict[str, Any]:
+def a_target(replicas: int = 2, manager: str = "", **annotations: str) -> dict[str, Any]:
+    """A Deployment; `manager`: who owns its number, by `/scale`."""
     marks = {
         f"inference-autoscaler.dev/{key.replace('_', '-')}": it for key, it in annotations.items()
     }
-    metadata = {"name": "chat", "namespace": "llm", "annotations": marks, "managedFields": []}
+    entry = {
+        "manager": manager,
+        "operation": "Update",
+        "subresource": "scale",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }
+    metadata = {
+        "name": "chat",
+        "namespace": "llm",
+        "uid": "one",
+        "annotations": marks,
+        "managedFields": [entry] if manager else [],
+    }
     return {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
 
 
 def kinds(
     neighbours: Neighbours, body: dict[str, Any], now: float = NOON
 ) -> list[InterventionKind]:
-    return [one.kind for one in neighbours(WORKLOAD, body, now)]
+    return [one.kind for one in neighbours(WORKLOAD, body, body["spec"]["replicas"], now)]
 
 
 def test_nobody_else_has_a_say() -> None:
@@ -56,7 +66,7 @@ def test_who_only_watches_is_in_nobodys_way() -> None:
     neighbours = Neighbours(Known(HPA), say=print)
     watching = WORKLOAD.with_actuation(Actuation.NONE)
 
-    assert neighbours(watching, a_target(), NOON) == ()
+    assert neighbours(watching, a_target(), 2, NOON) == ()
 
 
 def test_a_wrong_annotation_is_told_once_and_again_when_it_was_right_between() -> None:
@@ -65,45 +75,11 @@ def test_a_wrong_annotation_is_told_once_and_again_when_it_was_right_between() -
     wrong, right = a_target(replicas_="3"), a_target()
 
     for body in (wrong, wrong, right, wrong):
-        neighbours(WORKLOAD, body, NOON)
+        neighbours(WORKLOAD, body, 2, NOON)
 
     assert len(said) == 2
     assert said[0] == said[1]
     assert "Deployment llm/chat" in said[0]
-
-
-@pytest.mark.parametrize(
-    ("body", "count"),
-    [
-        pytest.param(a_target(3), 3, id="a Deployment"),
-        pytest.param(
-            {"metadata": {}, "spec": {"replicas": "many"}}, None, id="a number that is none"
-        ),
-    ],
-)
-def test_it_remembers_since_when_a_number_stands(body: dict[str, Any], count: int | None) -> None:
-    neighbours = Neighbours(Known(), say=print)
-
-    neighbours(WORKLOAD, body, NOON)
-    neighbours(WORKLOAD, body, NOON + 15)
-
-    stands = neighbours._counts.see(WORKLOAD.key, count or 3, NOON + 30)
-    assert stands == (NOON + 30 if count is None else NOON)
-
-
-def test_the_number_of_an_inference_service_is_its_least_replicas() -> None:
-    served: ScaledWorkload = a_workload(
-        Wants(replicas=2),
-        name="chat",
-        target={
-            "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "name": "chat",
-        },
-    )  # fmt: skip
-    neighbours = Neighbours(Known(), say=print)
-
-    neighbours(served, {"metadata": {}, "spec": {"predictor": {"minReplicas": 4}}}, NOON)
-
-    assert neighbours._counts.see(served.key, 4, NOON + 15) == NOON
 
 
 class Story:
@@ -115,9 +91,9 @@ class Story:
         self.neighbours = Neighbours(Known(), counts=self.counts, say=print)
         self.now = NOON
 
-    def seen(self, replicas: int, after: float = 15.0) -> list[InterventionKind]:
+    def seen(self, replicas: int, after: float = 15.0, manager: str = "") -> list[InterventionKind]:
         self.now += after
-        return kinds(self.neighbours, a_target(replicas), self.now)
+        return kinds(self.neighbours, a_target(replicas, manager), self.now)
 
     def we_write(self, replicas: int) -> None:
         self.counts.tries(WORKLOAD.key, replicas)
@@ -155,12 +131,46 @@ def test_whoever_does_not_lead_takes_no_change_for_an_edit() -> None:
     assert story.seen(7) == []
     assert story.seen(3) == [InterventionKind.EDITED]
     story.leads = False
-    assert story.seen(3) == []
+    assert story.seen(3) == [InterventionKind.EDITED]
+    assert story.seen(7) == []
+
+
+def test_a_number_that_is_signed_with_our_name_is_no_edit_whichever_process_of_ours_it_was() -> (
+    None
+):
+    story = Story()
+    story.seen(2, manager="inference-autoscaler")
+
+    assert story.seen(4, manager="inference-autoscaler") == []
+    assert story.seen(5) == [InterventionKind.EDITED]
+
+
+def test_kubectl_scale_holds_for_half_an_hour_and_not_once_more_after_a_restart() -> None:
+    story = Story()
+    assert story.seen(3, manager="kubectl") == [InterventionKind.EDITED]
+    later = Story()
+    later.counts.restore(story.counts.kept())
+
+    assert later.seen(3, after=1700, manager="kubectl") == [InterventionKind.EDITED]
+    assert later.seen(3, after=200, manager="kubectl") == []
+
+
+def test_a_number_that_stands_elsewhere_in_the_object_is_the_one_that_is_told() -> None:
+    story = Story()
+    elsewhere = {"metadata": {"uid": "one"}, "spec": {"size": "whatever"}}
+    found = [
+        story.neighbours(WORKLOAD, elsewhere, count, NOON + 15 * number)
+        for number, count in enumerate((2, 5))
+    ]
+
+    assert found[0] == ()
+    (edit,) = found[1]
+    assert edit.text.startswith("somebody set Deployment llm/chat from 2 to 5 replicas")
 
 
 def test_a_number_that_is_not_ours_to_set_may_change_freely() -> None:
     neighbours = Neighbours(Known(), say=print)
     watching = WORKLOAD.with_actuation(Actuation.NONE)
-    neighbours(watching, a_target(2), NOON)
+    neighbours(watching, a_target(2), 2, NOON)
 
-    assert neighbours(watching, a_target(7), NOON + 15) == ()
+    assert neighbours(watching, a_target(7), 7, NOON + 15) == ()

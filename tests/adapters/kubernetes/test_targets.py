@@ -8,6 +8,8 @@ import pytest
 
 from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.kinds import Kinds
+from autoscaler.adapters.kubernetes.neighbours import Neighbours
+from autoscaler.adapters.kubernetes.scalers import ScalerReader
 from autoscaler.adapters.kubernetes.sight import TargetSeen
 from autoscaler.adapters.kubernetes.target_objects import Json
 from autoscaler.adapters.kubernetes.targets import (
@@ -453,15 +455,37 @@ def test_an_inference_service_is_read_by_its_pods(api: FakeApiServer, reader: Op
 def test_who_else_has_a_say_is_asked(api: FakeApiServer, reader: Open) -> None:
     api.add(a_target(metadata={"annotations": {"inference-autoscaler.dev/paused": "true"}}))
 
-    def say(workload: ScaledWorkload, body: Json, now: float) -> tuple[Intervention, ...]:
+    def say(
+        workload: ScaledWorkload, body: Json, count: int, now: float
+    ) -> tuple[Intervention, ...]:
         (note,) = body["metadata"]["annotations"]
-        return (Intervention(InterventionKind.PAUSED, f"{workload.key} {note} {now:g}"),)
+        return (Intervention(InterventionKind.PAUSED, f"{workload.key} {note} {count} {now:g}"),)
 
     seen = only(look(reader(say=say)))
 
     assert [one.text for one in seen.interventions] == [
-        "llm/chat inference-autoscaler.dev/paused 1.7e+09"
+        "llm/chat inference-autoscaler.dev/paused 3 1.7e+09"
     ]
+
+
+def test_an_edit_of_a_kind_that_keeps_its_count_elsewhere_is_noticed(
+    api: FakeApiServer, connection: Connection, reader: Open
+) -> None:
+    api.add(
+        objects.custom("example.com/v1", "Engine", "chat", namespace="llm", size=4)
+        | {"status": {"size": 4, "readyReplicas": 4, "selector": "app=chat"}}
+    )
+    workload = chat(apiVersion="example.com/v1", kind="Engine")
+    others = ScalerReader(connection, {"llm"}, say=print)
+    targets = reader(follow=False, say=Neighbours(others, say=print))
+    assert only(look(targets, workload)).interventions == ()
+
+    path = "/apis/example.com/v1/namespaces/llm/engines/chat/scale"
+    api.merge(path, {"spec": {"replicas": 7}}, fieldManager="kubectl")
+
+    (edit,) = only(look(targets, workload, now=NOON + 15)).interventions
+    assert edit.kind is InterventionKind.EDITED
+    assert edit.text.startswith("somebody set Engine llm/chat from 4 to 7 replicas")
 
 
 def test_a_fleet_in_many_namespaces_is_followed_cluster_wide(

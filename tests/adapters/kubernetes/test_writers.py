@@ -13,7 +13,6 @@ from autoscaler.adapters.kubernetes.scalers import (
     HPA,
     SCALED_OBJECT,
     Reference,
-    ScalerReader,
     Scalers,
     scaler_of,
 )
@@ -23,7 +22,6 @@ from autoscaler.core.observation import Intervention, InterventionKind
 from autoscaler.core.spec import Actuation
 from tests.builders import NOON
 from tests.fakes.kubernetes import FakeApiServer
-from tests.fakes.kubernetes.resources import BUILT_IN
 
 CHAT = Reference("apps/v1", "Deployment", "llm", "chat")
 HOUR = 3600.0
@@ -489,106 +487,6 @@ def test_what_is_no_time_is_none(odd: object) -> None:
     assert read_time(odd) is None
 
 
-# --- reading them ----------------------------------------------------------------------------
-
-
-def a_scaled_object(name: str = "chat") -> dict[str, Any]:
-    return {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": {"name": name, "namespace": "llm"},
-        "spec": {"scaleTargetRef": {"name": name}},
-    }
-
-
-@pytest.mark.parametrize("namespaces", [None, {"llm", "other"}], ids=["everywhere", "in some"])
-def test_they_are_listed(
-    api: FakeApiServer, connection: Connection, namespaces: set[str] | None
-) -> None:
-    api.add(an_hpa(), a_scaled_object("batch"))
-    words: list[str] = []
-
-    found = ScalerReader(connection, namespaces, say=words.append).read(NOON)
-
-    assert [str(one) for one in found.found] == [
-        "HorizontalPodAutoscaler llm/chat",
-        "ScaledObject llm/batch",
-    ]
-    assert words == []
-    assert not found.unseen
-
-
-def test_more_than_a_page_is_read_to_its_end(
-    api: FakeApiServer, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("autoscaler.adapters.kubernetes.scalers._PAGE", 2)
-    api.add(*(an_hpa(f"h{number}") for number in range(5)))
-
-    found = ScalerReader(connection, None, say=print).read(NOON)
-
-    assert len(found.found) == 5
-    assert len(api.requests.matching("GET", "horizontalpod")) == 3
-
-
-def test_they_are_asked_for_now_and_then(api: FakeApiServer, connection: Connection) -> None:
-    reader = ScalerReader(connection, None, say=print, every_seconds=60.0)
-
-    for second in (0, 15, 59, 60, 75):
-        reader.read(NOON + second)
-
-    assert len(api.requests.matching("GET", "horizontalpod")) == 2
-
-
-def test_a_cluster_without_keda_is_no_error(tmp_path: Any) -> None:
-    with FakeApiServer(tmp_path, resources=BUILT_IN) as api:
-        connection = Connection.open(api.kubeconfig_path)
-        words: list[str] = []
-        found = ScalerReader(connection, None, say=words.append).read(NOON)
-        connection.close()
-
-    assert found == Scalers(read_at=NOON)
-    assert words == []
-
-
-def test_what_may_not_be_listed_is_said_once(api: FakeApiServer, connection: Connection) -> None:
-    api.faults.add(path="horizontalpod", status=403, times=None)
-    words: list[str] = []
-    reader = ScalerReader(connection, None, say=words.append, every_seconds=0.0)
-
-    found = [reader.read(NOON + second) for second in range(3)][-1]
-
-    assert found.forbidden == {HPA}
-    assert not found.unseen
-    (line,) = words
-    assert "grant the verb list on horizontalpodautoscalers.autoscaling" in line
-    assert line.endswith("until then nobody notices a HorizontalPodAutoscaler on a target")
-
-
-def test_during_an_outage_what_was_known_still_counts(
-    api: FakeApiServer, connection: Connection
-) -> None:
-    api.add(an_hpa())
-    reader = ScalerReader(connection, None, say=print, every_seconds=10.0, deadline_seconds=0.2)
-    before = reader.read(NOON)
-    with api.faults.during(status=503):
-        during = reader.read(NOON + 20)
-
-    assert during.found == before.found
-    assert during.read_at == NOON
-    assert not during.unseen
-    assert reader.read(NOON + 21).read_at == NOON + 21
-
-
-def test_what_was_never_known_is_unknown(api: FakeApiServer, connection: Connection) -> None:
-    reader = ScalerReader(connection, None, say=print, deadline_seconds=0.2)
-    with api.faults.during(status=503):
-        found = reader.read(NOON)
-
-    assert set(found.unseen) == {HPA, SCALED_OBJECT}
-    assert found.read_at == 0.0
-    assert not reader.read(NOON + 1).unseen
-
-
 # --- as a real API server keeps managedFields -------------------------------------------------
 
 
@@ -633,14 +531,3 @@ def test_the_life_of_a_number(api: FakeApiServer, connection: Connection) -> Non
     assert taken.text.startswith(
         "Flux sets spec.replicas of Deployment llm/chat at 2023-11-14T22:50"
     )
-
-
-def test_while_the_api_is_in_trouble_one_list_waits_and_not_each(
-    api: FakeApiServer, connection: Connection
-) -> None:
-    reader = ScalerReader(connection, {"llm"}, say=lambda text: None)
-    with api.faults.during(status=503):
-        found = reader.read(NOON)
-
-    assert len(api.requests) == 1
-    assert found.unseen[HPA] == found.unseen[SCALED_OBJECT]

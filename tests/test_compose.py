@@ -1,0 +1,201 @@
+"""A live controller as it is composed: what its ends know of each other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoscaler import compose as composing
+from autoscaler.compose import compose
+from autoscaler.core.observation import Intervention, InterventionKind
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.service import Alone, Parts
+from autoscaler.settings import read_settings
+from tests.builders import NOON, Wants, a_fleet, a_workload
+from tests.fakes.kubernetes import FakeApiServer, objects
+
+OURS = "inference-autoscaler"
+
+
+def within(namespace: str, name: str = "chat") -> ScaledWorkload:
+    whole = a_workload(Wants(replicas=2), name=name)
+    metadata = whole.metadata.model_copy(update={"namespace": namespace})
+    return whole.model_copy(update={"metadata": metadata})
+
+
+CHAT = within("llm")
+
+
+class Stage:
+    """A cluster, and controllers that look at it once at a time."""
+
+    def __init__(self, api: FakeApiServer) -> None:
+        self.api = api
+        self.opened: list[Parts] = []
+        self.now = NOON
+
+    def compose(self, fleet: FleetSpec, **flags: Any) -> Parts:
+        given = {"kubeconfig": api_file(self.api), "leader_election": False, "state": "none"}
+        settings = read_settings(flags={**given, **flags})
+        self.opened.append(compose(settings, fleet, clock=lambda: self.now, follow=False))
+        return self.opened[-1]
+
+    def look(
+        self, parts: Parts, fleet: FleetSpec, workload: ScaledWorkload = CHAT
+    ) -> tuple[Intervention, ...]:
+        """Return what others have said, 15 s after the last look."""
+        self.now += 15
+        snapshot = parts.observer.observe(fleet, self.now)
+        return snapshot.observations[workload.key].interventions
+
+    def scale(self, replicas: int, manager: str, namespace: str = "llm") -> None:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/chat/scale"
+        self.api.merge(path, {"spec": {"replicas": replicas}}, fieldManager=manager)
+
+
+def api_file(api: FakeApiServer) -> str:
+    return str(api.kubeconfig_path)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with FakeApiServer(tmp_path) as api:
+        api.add(objects.deployment("chat", namespace="llm", replicas=2))
+        made = Stage(api)
+        yield made
+        for parts in made.opened:
+            parts.close()
+
+
+class Lease(Alone):
+    """Held or not, as a test says."""
+
+    def __init__(self) -> None:
+        self.held = False
+
+    def is_leader(self) -> bool:
+        return self.held
+
+
+def test_in_shadow_mode_the_writes_of_the_one_that_acts_are_no_edits(stage: Stage) -> None:
+    fleet = a_fleet(CHAT)
+    shadow, alone = stage.compose(fleet, shadow=True), stage.compose(fleet)
+    for parts in (shadow, alone):
+        assert stage.look(parts, fleet) == ()
+
+    stage.scale(0, OURS)  # zero is nobody's in managedFields, whoever set it
+
+    assert stage.look(shadow, fleet) == ()
+    (edit,) = stage.look(alone, fleet)
+    assert edit.kind is InterventionKind.EDITED
+
+
+def test_a_new_leader_does_not_take_the_last_change_of_the_one_before_for_an_edit(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, fleet = Lease(), a_fleet(CHAT)
+    monkeypatch.setattr(composing, "_leadership", lambda *_: lease)
+    standby = stage.compose(fleet)
+    stage.look(standby, fleet)
+    stage.scale(0, OURS)
+    lease.held = True
+
+    assert stage.look(standby, fleet) == ()
+    stage.scale(3, "kubectl")
+    (edit,) = stage.look(standby, fleet)
+    assert edit.kind is InterventionKind.EDITED
+
+
+def test_an_hpa_in_a_namespace_that_comes_with_new_policy_files_is_seen_at_once(
+    stage: Stage,
+) -> None:
+    other = within("other")
+    stage.api.add(
+        objects.deployment("chat", namespace="other", replicas=2),
+        objects.autoscaler("theirs", "chat", namespace="other"),
+    )
+    before, after = a_fleet(CHAT), a_fleet(CHAT, other)
+    parts = stage.compose(before)
+    stage.look(parts, before)
+
+    parts.replan(after)
+
+    (held,) = stage.look(parts, after, other)
+    assert held.kind is InterventionKind.SUSPENDED
+    assert "HorizontalPodAutoscaler other/theirs" in held.text
+
+
+def test_a_fleet_that_grows_over_many_namespaces_is_looked_at_everywhere(stage: Stage) -> None:
+    places = [f"team-{number}" for number in range(9)]
+    stage.api.add(
+        *(objects.deployment("chat", namespace=place, replicas=2) for place in places),
+        objects.autoscaler("theirs", "chat", namespace="team-8"),
+    )
+    before, after = a_fleet(CHAT), a_fleet(*map(within, places))
+    parts = stage.compose(before)
+    stage.look(parts, before)
+    stage.api.requests.clear()
+
+    parts.replan(after)
+
+    (held,) = stage.look(parts, after, within("team-8"))
+    assert held.kind is InterventionKind.SUSPENDED
+    assert len(stage.api.requests.matching("GET", "horizontalpodautoscalers")) == 1
+
+
+def test_a_workload_that_comes_back_with_another_number_starts_anew(stage: Stage) -> None:
+    fleet = a_fleet(CHAT)
+    parts = stage.compose(fleet)
+    stage.look(parts, fleet)
+    parts.replan(a_fleet(within("llm", "other")))
+    stage.scale(0, "kubectl")
+    parts.replan(fleet)
+
+    assert stage.look(parts, fleet) == ()
+
+
+def test_another_target_of_the_same_workload_starts_anew(stage: Stage) -> None:
+    stage.api.add(objects.deployment("chat-v2", namespace="llm", replicas=7))
+    spec = CHAT.spec.model_copy(
+        update={"target": CHAT.spec.target.model_copy(update={"name": "chat-v2"})}
+    )
+    before, after = a_fleet(CHAT), a_fleet(CHAT.model_copy(update={"spec": spec}))
+    parts = stage.compose(before)
+    stage.look(parts, before)
+
+    parts.replan(after)
+
+    assert stage.look(parts, after) == ()
+
+
+@pytest.mark.parametrize(
+    ("act", "lease", "renew", "most"),
+    [
+        pytest.param(4.0, 15.0, 10.0, 2.0, id="the cycle's time"),
+        pytest.param(4.0, 11.0, 10.0, 1.0, id="the time until another can lead"),
+    ],
+)
+def test_what_begins_while_we_lead_ends_before_another_can(
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
+    act: float,
+    lease: float,
+    renew: float,
+    most: float,
+) -> None:
+    bounds: dict[str, float] = {}
+
+    def recorded(name: str, made: Any) -> Any:
+        def make(*args: Any, deadline_seconds: float, **options: Any) -> Any:
+            bounds[name] = deadline_seconds
+            return made(*args, deadline_seconds=deadline_seconds, **options)
+
+        return make
+
+    for name in ("Drain", "Scaler", "PoolScaler"):
+        monkeypatch.setattr(composing, name, recorded(name, getattr(composing, name)))
+
+    stage.compose(a_fleet(CHAT), act_seconds=act, lease_seconds=lease, renew_seconds=renew)
+
+    assert bounds == {"Drain": most / 2, "Scaler": most, "PoolScaler": most}
