@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from autoscaler.cli.scores import duration
+from autoscaler.cli.trail import forecasts
 from autoscaler.cli.words import utc
 
 if TYPE_CHECKING:  # commands import what they need when they run
@@ -91,6 +92,8 @@ def picture(watched: Watched) -> "Table":
     if watched.decision is not None:
         wanted = watched.decision.replicas
         table.add_row("decided", Text(f"{wanted} replicas: {_why(watched.decision)}"))
+        for line in forecasts(watched.decision):
+            table.add_row("forecast", Text(line.strip()))
     for at, before, after, why in reversed(watched.changes):
         style = "yellow" if after > before else "cyan"
         table.add_row(

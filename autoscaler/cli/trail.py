@@ -108,7 +108,22 @@ def _signal(reading: "Reading") -> tuple[str, ...]:
 def _proposals(decision: "Decision") -> list[str]:
     rows = [(one.policy, _said(one), _why(one)) for one in decision.proposals]
     wanted = "nothing" if decision.combined is None else str(decision.combined)
-    return [*columns(rows, indent="  "), f"  together: {wanted}"]
+    return [*columns(rows, indent="  "), *forecasts(decision), f"  together: {wanted}"]
+
+
+def forecasts(decision: "Decision") -> list[str]:
+    """Return the forecasts of a decision, a line each: the last time of the horizon."""
+    return [
+        f"  {one.policy} expects {forecast.signal} at {utc(float(forecast.times[-1]))}: "
+        + ", ".join(
+            f"p{level * 100:g} {values[-1]:.4g}"
+            for level, values in zip(forecast.quantiles, forecast.values, strict=True)
+        )
+        for one in decision.proposals
+        if one.recommendation is not None
+        and (forecast := one.recommendation.forecast) is not None
+        and len(forecast.times)
+    ]
 
 
 def _said(proposal: "Proposal") -> str:

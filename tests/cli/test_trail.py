@@ -1,5 +1,7 @@
 """The trail of one decision as text: what was seen, said, changed and done."""
 
+import numpy as np
+
 from autoscaler.cli.trail import trail
 from autoscaler.core.decision import (
     Action,
@@ -17,12 +19,14 @@ from autoscaler.core.decision import (
 from autoscaler.core.observation import (
     Gap,
     GapReason,
+    Intervention,
+    InterventionKind,
     NodePoolStatus,
     Observation,
     ReplicaStatus,
     Snapshot,
 )
-from autoscaler.core.policy import Recommendation
+from autoscaler.core.policy import Forecast, Recommendation
 from tests.builders import NOON
 
 KEY = "llm/chat"
@@ -137,3 +141,24 @@ def test_tells_that_the_node_pool_was_not_seen() -> None:
         "  not seen",
         "  stays at unknown (unseen): the pool was not seen",
     ]
+
+
+def test_what_is_forecast_and_who_has_a_say_are_told() -> None:
+    forecast = Forecast(
+        "tokens", np.array([NOON + 60, NOON + 240]), (0.5, 0.9), np.array([[1.0, 120.0], [2, 180]])
+    )
+    answer = Recommendation(5, "p90 needs 5", forecast=forecast)
+    proposals = (Proposal("seasonal(tokens)", live=True, recommendation=answer),)
+    decision = Decision(
+        KEY, 4, 5, 4, Reason.PAUSED, "seasonal wants 5; paused", proposals=proposals
+    )
+    said = Intervention(InterventionKind.PAUSED, "Deployment llm/chat is paused by kubectl")
+    over = Intervention(InterventionKind.REPLICAS, "set to 3 until noon", 3, until=NOON)
+    seen = Observation(NOON, ReplicaStatus(4, 4), interventions=(said, over))
+
+    lines = trail(Cycle(Snapshot(NOON, {KEY: seen}), Plan(NOON, {KEY: decision})), decision, None)
+
+    assert lines[0] == "llm/chat at 2023-11-14T22:13:20Z"
+    assert "  paused: Deployment llm/chat is paused by kubectl" in lines
+    assert not any("set to 3" in line for line in lines)
+    assert "  seasonal(tokens) expects tokens at 2023-11-14T22:17:20Z: p50 120, p90 180" in lines
