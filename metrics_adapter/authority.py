@@ -93,21 +93,16 @@ def renewed(held: Held | None, names: Sequence[str], now: float) -> Held:
     if held is None or _ended(_load(held.bundle[0]), now):
         authority, key = _new_authority(now)
         return Held((authority,), key, *_signed(authority, key, names, now))
-    newest = _load(held.bundle[0])
-    served = _load(held.certificate)
+    newest, served = _load(held.bundle[0]), _load(held.certificate)
+    settled = now - _SKEW_SECONDS - newest.not_valid_before_utc.timestamp() >= SETTLE_SECONDS
+    unfit = _ended(served, now) or not _is_for(served, names) or not _trusted(served, held.bundle)
+    if unfit or (settled and (not _signed_by(served, newest) or _old(served, now))):
+        pair = _signed(held.bundle[0], held.authority_key, names, now)
+        held = Held(held.bundle, held.authority_key, *pair)
+    # After what is served: it lasts, signed by the old authority, until the new one has settled.
     if _old(newest, now):
         authority, key = _new_authority(now)
         held = Held((authority, *held.bundle), key, held.certificate, held.key)
-        newest = _load(authority)
-    settled = now - _SKEW_SECONDS - newest.not_valid_before_utc.timestamp() >= SETTLE_SECONDS
-    of_newest = _signed_by(served, newest)
-    unfit = _ended(served, now) or not _is_for(served, names) or not _trusted(served, held.bundle)
-    if unfit or (settled and (not of_newest or _old(served, now))):
-        held = Held(
-            held.bundle, held.authority_key,
-            *_signed(held.bundle[0], held.authority_key, names, now),
-        )  # fmt: skip
-        served = _load(held.certificate)
     kept = tuple(
         one
         for place, one in enumerate(held.bundle[:_MOST])

@@ -180,11 +180,13 @@ def make_board(
 
 @lru_cache(maxsize=256)
 def _plural(kind: str) -> str:
-    """Return the resource of a kind, as Kubernetes guesses it."""
+    """Return the resource of a kind, as its authors will have called it."""
     name = kind.lower()
-    if name.endswith("s"):
+    if name.endswith(("s", "x", "ch", "sh")):
         return f"{name}es"
-    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+    if name.endswith("y") and name[-2:-1] not in "aeiou":
+        return f"{name[:-1]}ies"
+    return f"{name}s"
 
 
 def resource_of(target: Target) -> str:

@@ -35,17 +35,10 @@ class FrontProxyFollower:
     While the API server is away the last one counts: whoever asks comes through it anyway.
     """
 
-    def __init__(
-        self,
-        api: Watches,
-        use: Callable[[FrontProxy], None],
-        *,
-        pause_seconds: float = PAUSE_SECONDS,
-    ) -> None:
+    def __init__(self, api: Watches, use: Callable[[FrontProxy], None]) -> None:
         """Follow by `api`; `use` may raise ConfigError for what it cannot use."""
         self._api = api
         self._use = use
-        self._pause = pause_seconds
         self._problem = ""
 
     async def run(self) -> None:
@@ -57,7 +50,7 @@ class FrontProxyFollower:
                 if str(error) != self._problem:
                     _log.error("front proxy not followed", reason=str(error))
                 self._problem = str(error)
-                await asyncio.sleep(self._pause)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def follow(self) -> None:
         """Read the ConfigMap, then watch it until the watch ends.

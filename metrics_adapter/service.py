@@ -18,6 +18,7 @@ from metrics_adapter.documents import Documents
 from metrics_adapter.follower import Follower
 from metrics_adapter.front_proxy import FrontProxyFollower
 from metrics_adapter.incumbents import Owner, advice, look
+from metrics_adapter.keda import make_server
 from metrics_adapter.newest import Newest
 from metrics_adapter.own_certificate import OwnCertificate
 from metrics_adapter.pods import PodLists
@@ -82,6 +83,11 @@ class Adapter:
             open_things.callback(lambda: [part.close() for part in parts])
             if self.settings.groups:
                 parts += await self._serve(stopping, open_things)
+            if self.settings.keda is not None:
+                keda = make_server(self.newest, self.settings.keda)
+                await keda.start()
+                open_things.push_async_callback(keda.stop)
+                _log.info("serving KEDA", address=keda.address)
             if not stopping.is_set():
                 started()
                 await _until(stopping, parts)

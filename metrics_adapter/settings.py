@@ -12,6 +12,7 @@ from autoscaler.core.spec import DNS_LABEL, Number, Spec
 from metrics_adapter.api_server import ApiServerSettings
 from metrics_adapter.delegate import DelegateSettings
 from metrics_adapter.follower import ControllerSettings
+from metrics_adapter.keda import KedaSettings
 from metrics_adapter.targets import CUSTOM, EXTERNAL
 
 Group = Literal["external.metrics.k8s.io", "custom.metrics.k8s.io"]
@@ -93,6 +94,9 @@ class AdapterSettings(Spec):
 
     delegates: DelegatesSettings = DelegatesSettings()
     """Adapters that answer metrics that no workload has: who owned an API before us."""
+
+    keda: KedaSettings | None = None
+    """KEDA's external scaler over gRPC, beside the APIs or without them; absent: not served."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -4,13 +4,14 @@ Names are camelCase with units, as in the policy files. Every document that leav
 has `version`: it rises when a field goes away or changes its meaning, never for a new field.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
 
 from autoscaler.core.decision import Cycle, Decision, NodePoolDecision, Outcome, Proposal, Reading
 from autoscaler.core.observation import Gap, Intervention
+from autoscaler.core.spec import SignalSpec
 from autoscaler.core.workload import ScaledWorkload
 from autoscaler.journal import encode
 from autoscaler.telemetry.report import CycleReport
@@ -68,7 +69,7 @@ def workload_document(report: CycleReport, workload: ScaledWorkload, ident: str)
     elif key in cycle.snapshot.missing:
         document["unseen"] = _gap(cycle.snapshot.missing[key])
     if decision is not None:
-        document["signals"] = _signals(cycle.plan.now, decision.readings)
+        document["signals"] = _signals(cycle.plan.now, decision.readings, workload.spec.signals)
         document["policies"] = [_policy(label, one) for label, one in by_label(decision.proposals)]
         document["steps"] = [
             {
@@ -175,7 +176,7 @@ def _planned(cycle: Cycle, workload: ScaledWorkload, decision: Decision) -> Docu
     document["desired"] = decision.replicas
     document["reason"] = decision.reason
     document["blind"] = why_blind(cycle, decision)
-    document["signals"] = _signals(cycle.plan.now, decision.readings)
+    document["signals"] = _signals(cycle.plan.now, decision.readings, workload.spec.signals)
     document["forecasts"] = forecasts_of(decision)
     return document
 
@@ -221,7 +222,7 @@ def _row(cycle: Cycle, workload: ScaledWorkload) -> Document:
     return row
 
 
-def _signals(now: float, readings: Iterable[Reading]) -> Document:
+def _signals(now: float, readings: Iterable[Reading], specs: Mapping[str, SignalSpec]) -> Document:
     return {
         reading.signal: {
             "value": reading.value,
@@ -231,6 +232,8 @@ def _signals(now: float, readings: Iterable[Reading]) -> Document:
             "state": reading.state,
             "usable": reading.usable,
             "why": reading.why,
+            "role": specs[reading.signal].role,
+            "maxAgeSeconds": specs[reading.signal].max_age,
         }
         for reading in readings
     }

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -14,9 +15,9 @@ from typing import Any
 import pytest
 import trustme
 
+from metrics_adapter.process import wall
 from metrics_adapter.service import Adapter
 from metrics_adapter.settings import AdapterSettings
-from tests.builders import NOON
 from tests.metrics_adapter.cluster import HPA, FakeCluster, FakeController, until
 
 AGGREGATOR = {"X-Remote-User": "system:kube-aggregator", "X-Remote-Group": "system:masters"}
@@ -55,27 +56,53 @@ class Answer:
 class Clock:
     """Seconds that rise when told."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
 
 
+class _Connection(http.client.HTTPSConnection):
+    """Connects to an address and asks for a name there, as the API server does."""
+
+    def __init__(self, name: str, address: tuple[str, int], context: ssl.SSLContext) -> None:
+        context.check_hostname = True
+        super().__init__(name, address[1], context=context, timeout=10)
+        self._address, self._tls = address, context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(self._address, timeout=10)
+        try:
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+
 class Running:
     """An adapter in a thread, and ways to ask it."""
 
-    def __init__(self, settings: AdapterSettings, serving: trustme.CA, front: trustme.CA) -> None:
-        self.clock = Clock()
-        self.adapter = Adapter(settings, lambda: NOON, self.clock)
-        self._serving = serving
+    def __init__(
+        self,
+        settings: AdapterSettings,
+        serving: trustme.CA,
+        front: trustme.CA,
+        *,
+        waits: bool = True,
+    ) -> None:
+        self.clock, self.wall = Clock(1000.0), Clock(wall())
+        self.adapter = Adapter(settings, self.wall, self.clock)
+        self._trusted = serving.cert_pem.bytes().decode()
+        self._name = "localhost"
         self.front_proxy_client = front.issue_cert(common_name="front-proxy-client")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
-        started.result(20)
+        if waits:
+            started.result(20)
 
     def _run(self, started: "Future[None]") -> None:
         async def run() -> None:
@@ -95,15 +122,17 @@ class Running:
 
     def context(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._serving.configure_trust(context)
+        context.load_verify_locations(cadata=self._trusted)
         if certificate is not None:
             certificate.configure_cert(context)
         return context
 
+    def trust(self, bundle: bytes, name: str) -> None:
+        """Believe what these authorities signed, for this name."""
+        self._trusted, self._name = bundle.decode(), name
+
     def connect(self, certificate: trustme.LeafCert | None) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(
-            "localhost", self.address[1], context=self.context(certificate), timeout=10
-        )
+        return _Connection(self._name, self.address, self.context(certificate))
 
     def get(
         self, path: str, headers: Headers = None, *, method: str = "GET", proxied: bool = True
@@ -236,7 +265,13 @@ def starting(
     certificate.cert_chain_pems[0].write_to_path(str(cert_file))
     certificate.private_key_pem.write_to_path(str(key_file))
 
-    def begin(*, follows: bool = True, serving_settings: Any = None, **settings: Any) -> Running:
+    def begin(
+        *,
+        follows: bool = True,
+        waits: bool = True,
+        serving_settings: Any = None,
+        **settings: Any,
+    ) -> Running:
         document = {
             "controller": {"url": controller.url, "waitSeconds": 2},
             "apiServer": {
@@ -254,7 +289,7 @@ def starting(
             },
             **settings,
         }
-        adapter = Running(AdapterSettings.model_validate(document), serving, front)
+        adapter = Running(AdapterSettings.model_validate(document), serving, front, waits=waits)
         running.append(adapter)
         if follows:
             until(lambda: not adapter.adapter.lacks())

@@ -231,6 +231,8 @@ def test_the_plan_holds_what_a_follower_needs(serve: Serve, latest: Latest) -> N
         "state": "fresh",
         "usable": True,
         "why": "",
+        "role": "other",
+        "maxAgeSeconds": 60.0,
     }
 
 

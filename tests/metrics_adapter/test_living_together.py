@@ -1,0 +1,348 @@
+"""Beside another adapter: who owns an API, what is passed on to it, and pods."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import trustme
+from structlog.testing import capture_logs
+
+from autoscaler.core.errors import ConfigError
+from metrics_adapter import delegate
+from metrics_adapter.incumbents import Owner, Registration, advice
+from metrics_adapter.targets import CUSTOM, EXTERNAL
+from tests.metrics_adapter.cluster import FakeCluster, FakeController, Loopback, say, until
+from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
+from tests.metrics_adapter.plans import a_row, a_signal
+from tests.metrics_adapter.test_own_certificate import OWN, register
+
+LIST = "/apis/external.metrics.k8s.io/v1beta1"
+PODS = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/llm/pods"
+KEDA = Owner("keda", "keda-operator-metrics-apiserver")
+OURS = "APIService v1beta1.external.metrics.k8s.io"
+
+
+def registered(owner: Owner | None, *, insecure: bool = False) -> Registration:
+    return Registration("/", "v1beta1.external.metrics.k8s.io", owner, "", insecure)
+
+
+@pytest.mark.parametrize(
+    ("seen", "delegates", "text"),
+    [
+        pytest.param(registered(OWN), False, "", id="ours"),
+        pytest.param(
+            registered(OWN, insecure=True), False, "skips the check of our certificate", id="blind"
+        ),
+        pytest.param(None, False, f"{OURS} is not there: apply manifests/", id="nobody's"),
+        pytest.param(registered(None), False, "names no Service: delete", id="the API server's"),
+        pytest.param(registered(KEDA), False, "belongs to KEDA (keda/keda-op", id="keda"),
+        pytest.param(
+            registered(Owner("monitoring", "prometheus-adapter")),
+            False,
+            "take it over by our manifest with delegates.external set to it",
+            id="prometheus-adapter",
+        ),
+        pytest.param(
+            registered(Owner("dd", "datadog-cluster-agent-metrics-api")),
+            True,
+            "belongs to the Datadog agent (dd/datadog-cluster-agent-metrics-api), so no request "
+            "comes to us; take it over by our manifest, or",
+            id="datadog",
+        ),
+        pytest.param(registered(Owner("a", "b")), True, "belongs to a/b, so", id="somebody's"),
+    ],
+)  # fmt: skip
+def test_who_owns_an_api_decides_what_to_do(
+    seen: Registration | None, delegates: bool, text: str
+) -> None:
+    found = advice(seen, OWN, EXTERNAL, delegates=delegates)
+
+    assert text in found
+    assert bool(found) == bool(text)
+    assert "\n" not in found
+
+
+def test_an_incumbent_is_told_at_the_start(start: Start, cluster: FakeCluster) -> None:
+    register(cluster, EXTERNAL, KEDA)
+    register(cluster, CUSTOM)
+    with capture_logs() as logs:
+        start()
+        until(lambda: any(one["event"] == "requests do not come" for one in logs))
+
+    (told,) = [one for one in logs if one["event"] == "requests do not come"]
+    assert told["reason"].startswith(f"{OURS} belongs to KEDA")
+
+
+def test_an_incumbent_that_leaves_is_told(
+    start: Start, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrics_adapter.service.ADVISE_SECONDS", 0.02)
+    cluster.refuse = lambda method, path: 403 if "apiservices" in path else 0
+    with capture_logs() as logs:
+        start(groups=[EXTERNAL])
+        until(lambda: any("it is not known who owns" in str(one) for one in logs))
+        cluster.refuse = lambda method, path: 0
+        register(cluster, EXTERNAL)
+        until(lambda: any(one["event"] == "requests come" for one in logs))
+
+
+class Incumbent(Loopback):
+    """Another adapter: it knows `s0-cron` and says what it was asked."""
+
+    def __init__(self, authority: trustme.CA) -> None:
+        self.asked: list[tuple[str, str | None]] = []
+        self.reply: bytes | None = None
+        self.status = 200
+        super().__init__(authority.issue_cert("incumbent.keda.svc"))
+
+    def answer(self, request: BaseHTTPRequestHandler, body: Any) -> None:
+        self.asked.append((request.path, request.headers.get("Authorization")))
+        if self.reply is not None:
+            say(request, self.status, self.reply)
+        elif request.path.count("/") == 3:
+            say(request, 200, {"kind": "APIResourceList", "resources": [{"name": "s0-cron"}, 7]})
+        elif "s0-cron" in request.path:
+            say(request, 200, {"items": [{"value": "3"}]})
+        else:
+            say(request, 404, {"kind": "Status", "code": 404, "message": "not known there"})
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def incumbent(authority: trustme.CA) -> Iterator[Incumbent]:
+    server = Incumbent(authority)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def delegating(
+    start: Start, incumbent: Incumbent, authority: trustme.CA, cluster: FakeCluster, tmp_path: Path
+) -> Running:
+    ca_file = tmp_path / "incumbent.crt"
+    authority.cert_pem.write_to_path(str(ca_file))
+    return start(
+        delegates={
+            "external": {
+                "url": f"https://127.0.0.1:{incumbent.port}",
+                "caFile": ca_file,
+                "serverName": "incumbent.keda.svc",
+                "tokenFile": cluster.token_file,
+            }
+        }
+    )
+
+
+def test_what_we_do_not_know_is_passed_on(delegating: Running, incumbent: Incumbent) -> None:
+    path = f"{LIST}/namespaces/llm/s0-cron?labelSelector=scaledobject.keda.sh%2Fname%3Dx&limit=5"
+
+    answer = delegating.get(path, AS_HPA)
+
+    assert answer.status == 200
+    assert answer.document == {"items": [{"value": "3"}]}
+    asked, token = incumbent.asked[-1]
+    assert unquote(asked) == (
+        f"{LIST}/namespaces/llm/s0-cron?labelSelector=scaledobject.keda.sh/name=x"
+    )
+    assert token == "Bearer adapter-token"
+
+
+def test_what_we_know_is_ours_alone(delegating: Running, incumbent: Incumbent) -> None:
+    assert delegating.get(f"{LIST}/namespaces/llm/load", AS_HPA).status == 200
+    delegating.clock.now += 100
+    assert delegating.get(f"{LIST}/namespaces/llm/load", AS_HPA).status == 503
+    assert delegating.get(f"{LIST}/namespaces/llm/s0-cron", {"X-Remote-User": "bob"}).status == 403
+
+    assert not [path for path, _ in incumbent.asked if "namespaces" in path]
+
+
+def test_what_nobody_knows_is_what_the_incumbent_says(delegating: Running) -> None:
+    answer = delegating.get(f"{LIST}/namespaces/llm/nothing", AS_HPA)
+
+    assert (answer.status, answer.message) == (404, "not known there")
+
+
+def test_the_incumbent_s_names_are_listed_and_stay_while_it_is_away(
+    delegating: Running, incumbent: Incumbent
+) -> None:
+    def listed() -> list[str]:
+        answer = delegating.get(LIST, AGGREGATOR)
+        return [one["name"] for one in answer.document["resources"]]
+
+    until(lambda: listed() == ["desired_replicas", "load", "s0-cron"])
+    incumbent.reply = b"out of order"
+
+    assert listed() == ["desired_replicas", "load", "s0-cron"]
+    value = delegating.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA)
+    assert value.status == 503
+    assert value.message.startswith("the adapter behind this one: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "message"),
+    [
+        pytest.param(200, b"<html>", "its answer (200) is no JSON", id="no JSON"),
+        pytest.param(200, b"[]", "its answer (200) is none that can be passed on", id="a list"),
+        pytest.param(302, b"{}", "its answer (302) is none that can be passed on", id="elsewhere"),
+        pytest.param(200, b"[" + b"1," * 3_000_000, "its answer is too large", id="too large"),
+    ],
+)
+def test_nonsense_is_not_passed_on(
+    delegating: Running, incumbent: Incumbent, status: int, reply: bytes, message: str
+) -> None:
+    incumbent.reply, incumbent.status = reply, status
+
+    answer = delegating.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA)
+
+    assert (answer.status, answer.message) == (503, f"the adapter behind this one: {message}")
+
+
+def test_an_incumbent_that_is_away_is_told_once(
+    delegating: Running, incumbent: Incumbent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(lambda: incumbent.asked)
+    monkeypatch.setattr(delegate, "LOOK_SECONDS", 0.01)
+    incumbent.reply, incumbent.status = json.dumps({"message": "no"}).encode(), 403
+    settings = delegating.adapter.settings.delegates.external
+    assert settings is not None
+
+    async def looking() -> None:
+        one = delegate.Delegate(EXTERNAL, settings)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(one.run(lambda group, names: None), 0.5)
+        await one.close()
+
+    before = len(incumbent.asked)
+    with capture_logs() as logs:
+        asyncio.run(looking())
+
+    assert len(incumbent.asked) > before + 1
+    (told,) = [one for one in logs if one["event"] == "delegate not reached"]
+    assert told["reason"] == "status 403"
+
+
+def test_not_all_may_wait_for_the_incumbent(
+    delegating: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delegate, "MOST_AT_ONCE", 0)
+
+    assert delegating.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA).status == 429
+
+
+def test_an_incumbent_without_an_authority_is_a_mistake(tmp_path: Path) -> None:
+    settings = delegate.DelegateSettings.model_validate(
+        {"url": "https://keda.keda.svc", "caFile": tmp_path / "none"}
+    )
+
+    with pytest.raises(ConfigError, match=r"none: should hold certificates: "):
+        delegate.Delegate(EXTERNAL, settings)
+
+
+def test_a_group_that_is_not_served_is_not_there(start: Start) -> None:
+    adapter = start(groups=[CUSTOM])
+
+    assert adapter.get(LIST, AGGREGATOR).status == 404
+    assert adapter.get(f"{LIST}/namespaces/llm/load", AS_HPA).status == 404
+    assert adapter.get("/apis/custom.metrics.k8s.io/v1beta2", AGGREGATOR).status == 200
+
+
+def test_without_any_api_the_plan_is_followed_all_the_same(
+    start: Start, cluster: FakeCluster
+) -> None:
+    adapter = start(groups=[])
+
+    assert adapter.address == ("", 0)
+    assert adapter.adapter.newest.board is not None
+    assert cluster.asked == []
+
+
+def pod(name: str, owner: str | None, **labels: str) -> dict[str, Any]:
+    owners = [{"kind": "ReplicaSet", "name": f"{owner}-6d4f", "controller": True}] if owner else []
+    return {
+        "metadata": {
+            "name": name,
+            "labels": {"pod-template-hash": "6d4f", **labels},
+            "ownerReferences": owners,
+        }
+    }
+
+
+@pytest.fixture
+def with_pods(adapter: Running, cluster: FakeCluster, controller: FakeController) -> Running:
+    cluster.objects["/api/v1/namespaces/llm/pods"] = {
+        "items": [
+            pod("chat-a", "chat", app="chat"),
+            pod("chat-b", "chat", app="chat"),
+            pod("code-a", "code", app="code"),
+            pod("alone", None, app="chat"),
+        ]
+    }
+    signals = {"queue": a_signal(50.0, role="queue"), "usage": a_signal(0.9, role="utilization")}
+    controller.publish(
+        a_row(signals={**signals, "odd": a_signal()}), a_row("code", signals=signals)
+    )
+    until(lambda: adapter.adapter.newest.board and adapter.adapter.newest.board.cycle == "c-2")
+    return adapter
+
+
+def told(adapter: Running, path: str) -> dict[str, str]:
+    answer = adapter.get(f"{PODS}/{path}", AS_HPA)
+    assert answer.status == 200, answer.body
+    return {one["describedObject"]["name"]: one["value"] for one in answer.document["items"]}
+
+
+def test_each_pod_shows_its_share_of_a_total_and_the_whole_of_a_level(with_pods: Running) -> None:
+    assert told(with_pods, "*/queue?labelSelector=app%3Dchat") == {"chat-a": "25", "chat-b": "25"}
+    assert told(with_pods, "*/usage?labelSelector=app%3Dchat") == {
+        "chat-a": "900m",
+        "chat-b": "900m",
+    }
+    assert told(with_pods, "code-a/queue") == {"code-a": "50"}
+    assert told(with_pods, "*/queue?metricLabelSelector=workload%3Dcode") == {"code-a": "50"}
+
+
+def test_pods_are_listed_once_for_all_who_ask(with_pods: Running, cluster: FakeCluster) -> None:
+    for _ in range(3):
+        told(with_pods, "*/queue?labelSelector=app%3Dchat")
+    with_pods.clock.now += 5
+    told(with_pods, "*/queue?labelSelector=app%3Dchat")
+
+    assert [path for _, path, _ in cluster.asked].count("/api/v1/namespaces/llm/pods") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        pytest.param("*/odd", "that can be told of pods", id="neither total nor level"),
+        pytest.param("*/none", "that can be told of pods", id="no such metric"),
+        pytest.param("none/queue", "no pod with a metric queue matches", id="no such pod"),
+        pytest.param("alone/queue", "no pod with a metric queue matches", id="nobody's pod"),
+        pytest.param("*/queue?labelSelector=a%3Db", "no pod with a metric", id="no match"),
+    ],
+)
+def test_no_pod_is_a_status(with_pods: Running, path: str, message: str) -> None:
+    answer = with_pods.get(f"{PODS}/{path}", AS_HPA)
+
+    assert answer.status == 404
+    assert message in answer.message
+
+
+def test_pods_that_cannot_be_listed_are_a_status_and_asked_for_again(
+    with_pods: Running, cluster: FakeCluster
+) -> None:
+    cluster.refuse = lambda method, path: 500 if path.endswith("/pods") else 0
+    answer = with_pods.get(f"{PODS}/*/queue", AS_HPA)
+    cluster.refuse = lambda method, path: 0
+
+    assert (answer.status, answer.message) == (503, "the pods of llm could not be listed")
+    assert told(with_pods, "chat-a/queue") == {"chat-a": "25"}
