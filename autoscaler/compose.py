@@ -41,7 +41,12 @@ from autoscaler.telemetry.narrator import Narrator
 
 
 def compose(
-    settings: Settings, fleet: FleetSpec, *, clock: Callable[[], float], follow: bool = True
+    settings: Settings,
+    fleet: FleetSpec,
+    *,
+    clock: Callable[[], float],
+    follow: bool = True,
+    reads_state: bool = False,
 ) -> Parts:
     """Make the ends of a live controller; nothing is asked or changed yet.
 
@@ -51,6 +56,7 @@ def compose(
         clock: Unix seconds, for what people read.
         follow: Whether collections are watched; else each look lists them, for a process that
             looks once.
+        reads_state: Whether a process that only watches begins with the saved state.
 
     Raises:
         ConfigError: There is no way to Kubernetes, or a pool to size names no object; the message
@@ -117,25 +123,35 @@ def compose(
         leadership=leadership,
         replan=replan,
         sources=signals.reports,
-        store=_store(settings, connection),
+        store=_store(settings, connection) if reads_state or not settings.shadow else None,
         journal=journal,
         announce=aftermath.follow,
         close=close,
     )
 
 
-def live_service(settings: Settings, files: PolicyFiles, *, follow: bool = True) -> Service:
+def live_service(
+    settings: Settings,
+    files: PolicyFiles,
+    *,
+    follow: bool = True,
+    from_saved_state: bool = False,
+) -> Service:
     """Return a process that is ready to start.
 
     Args:
         settings: Of the process.
         files: The policy files.
         follow: As `compose`.
+        from_saved_state: Whether a process that only watches begins with the state that the
+            acting one keeps. It never writes there.
 
     Raises:
         ConfigError: There is no way to Kubernetes; the message says why.
     """
-    parts = compose(settings, files.loaded.fleet, clock=wall, follow=follow)
+    parts = compose(
+        settings, files.loaded.fleet, clock=wall, follow=follow, reads_state=from_saved_state
+    )
     return Service(settings, files, parts, narrate=Narrator().narrate)
 
 
@@ -280,7 +296,7 @@ def _journal(settings: Settings, fleet: FleetSpec) -> RotatingJournal | None:
 
 
 def _store(settings: Settings, connection: Connection) -> StateStore | None:
-    if settings.state == "none" or settings.shadow:
+    if settings.state == "none":
         return None
     if settings.state == "file" and settings.state_file is not None:
         return FileStore(settings.state_file)
