@@ -185,6 +185,7 @@ class World:
         prometheus: The Prometheus.
         metrics: What that has scraped.
         service: The controller.
+        connection: What it asks the API server through.
         scraping: Whether scrapes succeed.
         meanwhile: Done before every cycle.
         strikes: Number of the cycle in which the demand of what grows changes.
@@ -228,6 +229,7 @@ class World:
         self.metrics.remember(3 * 3600.0, {one.name: 10.0 * one.before for one in SITUATIONS})
         self.settle_pods()
         self.seed_state()
+        self.connection: Connection
         self.service = self.start()
 
     # --- the controller -------------------------------------------------------------------
@@ -284,6 +286,7 @@ class World:
             def open(cls, *args: Any, **options: Any) -> Connection:  # type: ignore[override]
                 found = Connection.open(*args, **{**options, "limits": pace.limits})
                 found.monotonic = clock
+                world.connection = found
                 return found
 
         def source(*args: Any, **options: Any) -> PrometheusSource:
@@ -429,11 +432,6 @@ class World:
         connection = Connection.open(self.api.kubeconfig_path, limits=self.pace.limits)
         ClusterStore(connection, NAMESPACE, "inference-autoscaler-state").save(change(data))
         connection.close()
-
-    def writes(self, name: str) -> list[int]:
-        """Return every number that was asked for of a target, in order, whatever became of it."""
-        asked = self.api.requests.matching("PATCH", f"/deployments/{name}/scale$")
-        return [one.json["spec"]["replicas"] for one in asked]
 
     def close(self) -> None:
         """End everything."""
