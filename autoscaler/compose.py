@@ -124,6 +124,7 @@ def compose(
         replan=replan,
         sources=signals.reports,
         store=_store(settings, connection) if reads_state or not settings.shadow else None,
+        counts=counts,
         journal=journal,
         announce=aftermath.follow,
         close=close,

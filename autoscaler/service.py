@@ -7,7 +7,7 @@ import gc
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -113,6 +113,18 @@ class LastingJournal(Journal, Protocol):
         ...
 
 
+class Remembering(Protocol):
+    """An end that remembers something of each workload between processes."""
+
+    def kept(self) -> Mapping[str, Any]:
+        """Return what the next process should know, by workload key: JSON."""
+        ...
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what another process kept."""
+        ...
+
+
 class Alone:
     """Leadership where there is nobody else."""
 
@@ -145,6 +157,7 @@ class Parts:
         replan: Is told when other policy files are in force.
         sources: What each Prometheus was asked in the last cycle, by name.
         store: Where state is kept between processes; None for nowhere.
+        counts: Remembers each workload's number; kept with the state. None where nobody does.
         journal: Keeps the cycles; None where none are kept.
         announce: Tells the cluster (events) what was done, and tidies up.
         close: Ends threads and connections.
@@ -156,6 +169,7 @@ class Parts:
     replan: Callable[[FleetSpec], None] = lambda fleet: None
     sources: Callable[[], dict[str, SourceReport]] = dict
     store: StateStore | None = None
+    counts: Remembering | None = None
     journal: LastingJournal | None = None
     announce: Callable[[FleetSpec, Cycle], None] = lambda fleet, cycle: None
     close: Callable[[], None] = _nothing
@@ -375,6 +389,8 @@ class Service:
                 meaning="nothing is lowered for one window",
                 reason=restored.problem,
             )
+        if self._parts.counts is not None:
+            self._parts.counts.restore(restored.counts)
         return restored.state
 
     def _keep_state(self, cycle: Cycle, now: float) -> None:
@@ -388,8 +404,9 @@ class Service:
     def _save(self, now: float) -> None:
         if self._parts.store is None:
             return
+        counts = self._parts.counts.kept() if self._parts.counts is not None else None
         try:
-            self._parts.store.save(dump_state(self.controller.state, now))
+            self._parts.store.save(dump_state(self.controller.state, now, counts))
         except AutoscalerError as error:
             if not self._unsaved:
                 self._log.warning("state not saved", reason=str(error))

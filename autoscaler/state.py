@@ -10,8 +10,9 @@ own would take three times the space and five times the time.
 import hashlib
 import os
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -61,23 +62,28 @@ class Restored:
     Attributes:
         state: For every workload of the fleet.
         problem: Why nothing, or not everything, of a saved state is in it; empty if all is well.
+        counts: What was remembered of each workload's number, by workload key. It is never too
+            old: whoever remembers it compares it with what is found.
     """
 
     state: FleetState
     problem: str = ""
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def dump_state(state: FleetState, now: float) -> bytes:
+def dump_state(state: FleetState, now: float, counts: Mapping[str, Any] | None = None) -> bytes:
     """Return a state as bytes; equal states give equal bytes.
 
     Args:
         state: What to keep.
         now: Unix seconds.
+        counts: What else to keep beside it of each workload, by workload key: JSON.
     """
     said = {
         "pasts": {key: _plain(past) for key, past in state.pasts.items()},
         "nodes_needed": {name: _columns(marks) for name, marks in state.nodes_needed.items()},
         "led": state.led,
+        **({"counts": counts} if counts else {}),
     }
     body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     head = {"version": VERSION, "saved": now, "sha256": hashlib.sha256(body).hexdigest()}
@@ -93,6 +99,12 @@ def load_state(data: bytes) -> tuple[FleetState, float]:
     Raises:
         StateError: It is broken, or of another version.
     """
+    body, saved = _opened(data)
+    return _read(body)[0], saved
+
+
+def _opened(data: bytes) -> tuple[bytes, float]:
+    """Return what was saved, and when; it is whole."""
     head, _, body = data.partition(b"\n")
     try:
         said: Any = orjson.loads(head)
@@ -103,10 +115,17 @@ def load_state(data: bytes) -> tuple[FleetState, float]:
         raise StateError(f"the saved state is of version {version!r}, not {VERSION}")
     if hashlib.sha256(body).hexdigest() != digest:
         raise StateError("the saved state is damaged: its checksum does not fit")
+    return body, saved
+
+
+def _read(body: bytes) -> tuple[FleetState, Mapping[str, Any]]:
+    """Return the state in it, and what else was kept, by workload key."""
     try:
-        return _STATE.validate_python(_in_rows(orjson.loads(body))), saved
+        said: Any = orjson.loads(body)
+        state, counts = _STATE.validate_python(_in_rows(said)), said.get("counts")
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise StateError("the saved state does not fit this version of the program") from error
+    return state, counts if isinstance(counts, dict) else {}
 
 
 def _plain(past: Past) -> dict[str, Any]:
@@ -168,15 +187,18 @@ def restore(
         data = store.load()
         if data is None:
             return Restored(unproven(fleet, now), "no saved state was found")
-        state, saved = load_state(data)
+        body, saved = _opened(data)
+        state, kept = _read(body)
     except StateError as error:
         return Restored(unproven(fleet, now), str(error))
+    keys = {workload.key for workload in fleet.workloads}
+    counts = {key: one for key, one in kept.items() if key in keys}
     if not -max_age_seconds <= now - saved <= max_age_seconds:
         why = f"the saved state is {now - saved:.0f} s old; {max_age_seconds:.0f} s are trusted"
-        return Restored(unproven(fleet, now), why)
+        return Restored(unproven(fleet, now), why, counts)
     if abs(now - saved) > gap_seconds:
         state = state.resumed(fleet, now)
-    return Restored(adopt(state.inherited(), fleet, now))
+    return Restored(adopt(state.inherited(), fleet, now), counts=counts)
 
 
 def adopt(state: FleetState, fleet: FleetSpec, now: float) -> FleetState:

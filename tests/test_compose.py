@@ -8,11 +8,13 @@ import pytest
 
 from autoscaler import compose as composing
 from autoscaler.compose import compose
+from autoscaler.config.reload import PolicyFiles
 from autoscaler.core.observation import Intervention, InterventionKind
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
-from autoscaler.service import Alone, Parts
+from autoscaler.service import Alone, Parts, Service
 from autoscaler.settings import read_settings
 from tests.builders import NOON, Wants, a_fleet, a_workload
+from tests.config.test_reload import written
 from tests.fakes.kubernetes import FakeApiServer, objects
 
 OURS = "inference-autoscaler"
@@ -66,6 +68,33 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield made
         for parts in made.opened:
             parts.close()
+
+
+def test_a_number_that_kubectl_set_is_left_alone_once_and_not_after_every_start(
+    stage: Stage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    path = written(folder, most=9)
+    path.write_text(path.read_text().replace("spec:\n", "spec:\n  actuation: scale\n", 1))
+    stage.api.add(objects.config_map("another", namespace=OURS))
+    files = PolicyFiles([folder])
+    stage.scale(3, "kubectl")
+
+    def once_more(after: float) -> list[InterventionKind]:
+        """Run one cycle in a process of its own."""
+        stage.now += after
+        parts = stage.compose(files.loaded.fleet, state="config-map")
+        settings = read_settings(flags={"leader_election": False})
+        service = Service(settings, files, parts, clock=lambda: stage.now)
+        seen = service.once(0).cycle.snapshot.observations[CHAT.key]
+        service.stop()
+        return [one.kind for one in seen.interventions]
+
+    assert once_more(0) == [InterventionKind.EDITED]
+    assert once_more(1700) == [InterventionKind.EDITED]
+    assert once_more(200) == []
+    assert once_more(36_000) == []
 
 
 class Lease(Alone):

@@ -1,10 +1,10 @@
 """The live process: cycles on time, files reloaded, state saved, nothing lost when it ends."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import structlog
@@ -216,6 +216,30 @@ def test_the_next_process_goes_on_from_the_state(files: PolicyFiles, tmp_path: P
     assert [mark.count for mark in past.recommendations] == [2, 4]
     assert past.restored
     assert past.desired == 4  # what was done is noted: it does not count as a second change
+
+
+class Notes:
+    """An end that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.noted: dict[str, object] = {}
+
+    def kept(self) -> dict[str, object]:
+        return self.noted
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        self.noted = dict(kept)
+
+
+def test_what_an_end_remembers_is_kept_with_the_state(files: PolicyFiles, tmp_path: Path) -> None:
+    world, store, notes, later = World(), FileStore(tmp_path / "state"), Notes(), Notes()
+    first = service(world, files, parts={"store": store, "counts": notes})
+    notes.noted = {"llm/chat": [1, 2], "llm/gone": [3]}
+    first.tick()
+
+    service(world, files, parts={"store": store, "counts": later})
+
+    assert later.noted == {"llm/chat": [1, 2]}
 
 
 def test_a_state_that_cannot_be_saved_stops_nothing(files: PolicyFiles, tmp_path: Path) -> None:

@@ -72,6 +72,33 @@ def test_any_state_is_found_again(state: FleetState) -> None:
     assert load_state(dump_state(state, NOON)) == (state, NOON)
 
 
+COUNTS = {CHAT.key: ["uid", 4, NOON, None, [5]], "llm/gone": ["uid", 1, NOON, 3, []]}
+
+
+@pytest.mark.parametrize(
+    ("saved", "found"),
+    [
+        pytest.param(dump_state(STATE, NOON - 5, COUNTS), {CHAT.key: COUNTS[CHAT.key]}, id="fresh"),
+        pytest.param(
+            dump_state(STATE, NOON - 86_400, COUNTS), {CHAT.key: COUNTS[CHAT.key]}, id="a day old"
+        ),
+        pytest.param(dump_state(STATE, NOON - 5), {}, id="without any"),
+        pytest.param(dump_state(STATE, NOON - 5, ["odd"]), {}, id="something else"),  # type: ignore[arg-type]
+        pytest.param(dump_state(STATE, NOON - 5, COUNTS)[:-1], {}, id="damaged"),
+        pytest.param(None, {}, id="nothing"),
+    ],
+)
+def test_what_is_remembered_of_numbers_is_kept_beside_the_state_and_is_never_too_old(
+    saved: bytes | None, found: dict[str, object]
+) -> None:
+    assert restore(Memory(saved), FLEET, NOON, max_age_seconds=900).counts == found
+
+
+def test_a_state_is_the_same_whatever_is_kept_beside_it() -> None:
+    assert load_state(dump_state(STATE, NOON, COUNTS)) == (STATE, NOON)
+    assert dump_state(STATE, NOON, COUNTS) == dump_state(STATE, NOON, dict(COUNTS))
+
+
 def test_marks_of_a_fleet_stay_small() -> None:
     marks = tuple(Mark(NOON + 15 * number, 4) for number in range(40))
     state = FleetState({f"llm/{number}": Past(recommendations=marks) for number in range(1000)})
