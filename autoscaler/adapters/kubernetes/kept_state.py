@@ -15,7 +15,8 @@ from autoscaler.adapters.kubernetes.scalers import Asks
 from autoscaler.state import StateError
 
 PIECE_BYTES: Final = 700_000
-"""Of compressed state in one ConfigMap: its base64 stays below the 1 MiB that Kubernetes allows."""
+"""Of compressed state in one ConfigMap. Kubernetes allows 1 MiB before base64; a third is spare, so
+that also what counts base64 (a copy in an annotation, a proxy) takes it."""
 
 _KEY: Final = "state.zlib"
 _SLOTS: Final = ("a", "b")

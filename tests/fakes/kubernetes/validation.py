@@ -1,13 +1,17 @@
 """What the API server refuses, for the kinds whose rules matter to an autoscaler."""
 
+import base64
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tests.fakes.kubernetes import status, times
 from tests.fakes.kubernetes.resources import Resource
 
 Cause = tuple[str, str, str]
 INT32_MAX = 2**31 - 1
+CONFIG_MAP_BYTES: Final = 1 << 20
+SUBDOMAIN: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 
 def check(resource: Resource, obj: Mapping[str, Any]) -> None:
@@ -64,7 +68,33 @@ def _no_micro_time(text: object) -> str:
 
 def _causes(resource: Resource, obj: Mapping[str, Any]) -> list[Cause]:
     rule = _RULES.get((resource.group, resource.kind))
-    return rule(obj) if rule else []
+    # Roles and bindings may be called anything, such as system:admin.
+    named = [] if resource.group.startswith("rbac.") else _name(str(obj["metadata"]["name"]))
+    return [*named, *(rule(obj) if rule else [])]
+
+
+def _name(name: str) -> list[Cause]:
+    rule = (
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' "
+        "or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex "
+        f"used for validation is '{SUBDOMAIN}')"
+    )
+    broken = [
+        *(["must be no more than 253 characters"] if len(name) > 253 else []),
+        *([rule] if re.fullmatch(SUBDOMAIN, name) is None else []),
+    ]
+    return [
+        ("metadata.name", "FieldValueInvalid", f'Invalid value: "{name}": {why}') for why in broken
+    ]
+
+
+def _config_map(obj: Mapping[str, Any]) -> list[Cause]:
+    size = sum(len(text.encode()) for text in (obj.get("data") or {}).values())
+    size += sum(len(base64.b64decode(text)) for text in (obj.get("binaryData") or {}).values())
+    if size <= CONFIG_MAP_BYTES:
+        return []
+    why = f"Too long: may not be more than {CONFIG_MAP_BYTES} bytes"
+    return [("[]", "FieldValueTooLong", why)]
 
 
 def _required(path: str) -> Cause:
@@ -167,6 +197,7 @@ def _event(obj: Mapping[str, Any]) -> list[Cause]:
 
 _RULES: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], list[Cause]]] = {
     ("coordination.k8s.io", "Lease"): _lease,
+    ("", "ConfigMap"): _config_map,
     ("apps", "Deployment"): _pods_of,
     ("apps", "StatefulSet"): _pods_of,
     ("apps", "ReplicaSet"): _pods_of,
