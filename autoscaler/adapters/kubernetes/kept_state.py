@@ -20,7 +20,18 @@ that also what counts base64 (a copy in an annotation, a proxy) takes it."""
 
 _KEY: Final = "state.zlib"
 _SLOTS: Final = ("a", "b")
-_MOST_PIECES: Final = 64
+MOST_PIECES: Final = 64
+"""That a state may have: 45 MB compressed."""
+
+
+def names_of(name: str) -> tuple[str, ...]:
+    """Return every ConfigMap that a state of this name may lie in."""
+    pieces = (_piece_name(name, slot, number) for slot in _SLOTS for number in range(MOST_PIECES))
+    return (name, *pieces)
+
+
+def _piece_name(name: str, slot: str, number: int) -> str:
+    return f"{name}-{slot}-{number}"
 
 
 class ClusterStore:
@@ -59,7 +70,7 @@ class ClusterStore:
         said = mapping(head.get("data"))
         self._slot, pieces = str(said.get("slot", "")), str(said.get("pieces", "0"))
         try:
-            count = min(int(pieces), _MOST_PIECES)
+            count = min(int(pieces), MOST_PIECES)
             packed = [head] if count == 0 else [self._piece_of(number) for number in range(count)]
             data = b"".join(
                 base64.b64decode(mapping(one.get("binaryData"))[_KEY], validate=True)
@@ -77,10 +88,10 @@ class ClusterStore:
             return
         slot = next(slot for slot in _SLOTS if slot != self._slot)
         pieces = [packed[at : at + self._piece] for at in range(0, len(packed), self._piece)]
-        if len(pieces) > _MOST_PIECES:
+        if len(pieces) > MOST_PIECES:
             raise StateError(f"the state is too large to keep: {len(packed)} bytes compressed")
         for number, piece in enumerate(pieces):
-            self._write(f"{self._name}-{slot}-{number}", {}, piece)
+            self._write(_piece_name(self._name, slot, number), {}, piece)
         self._write(self._name, {"slot": slot, "pieces": str(len(pieces))}, b"")
         self._slot = slot
 
@@ -89,7 +100,7 @@ class ClusterStore:
         return f"{self._namespace}/{self._name}"
 
     def _piece_of(self, number: int) -> dict[str, Any]:
-        piece = self._read(f"{self._name}-{self._slot}-{number}")
+        piece = self._read(_piece_name(self._name, self._slot, number))
         if piece is None:
             raise KeyError(number)
         return piece

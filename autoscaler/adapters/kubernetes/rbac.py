@@ -11,6 +11,7 @@ from typing import Final
 from autoscaler.adapters.kubernetes.annotations import SWITCH_NAME
 from autoscaler.adapters.kubernetes.drain import DRAINED_KINDS
 from autoscaler.adapters.kubernetes.inference_service import is_inference_service
+from autoscaler.adapters.kubernetes.kept_state import names_of
 from autoscaler.adapters.kubernetes.requests import Asked
 from autoscaler.adapters.kubernetes.target_objects import USUAL
 from autoscaler.adapters.kubernetes.targets import DEFAULT_READ
@@ -20,8 +21,6 @@ from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 EVERYWHERE: Final = ""
 """The place of rights in the whole cluster; any other place is a namespace."""
-STATE_PIECES: Final = 8
-"""Pieces of a large state that the rights cover, in each of its two slots: 5.6 MB compressed."""
 
 _PLURALS: Final = {
     "NodePool": "nodepools",
@@ -200,14 +199,13 @@ def _own(own: Own) -> Iterable[Right]:
         # A role cannot name what is not there yet.
         yield replace(lease, verbs=("create",), reason="Make the lease once.", names=())
     if own.state:
-        pieces = (f"{own.state}-{slot}-{n}" for slot in ("a", "b") for n in range(STATE_PIECES))
         state = Right(
             "",
             "configmaps",
             ("get", "update"),
             "What decisions must remember over a restart; a large state is kept in pieces.",
             writes=True,
-            names=(own.state, *pieces),
+            names=names_of(own.state),
         )
         yield state
         yield replace(state, verbs=("create",), reason="Make the state's objects once.", names=())

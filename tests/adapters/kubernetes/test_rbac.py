@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,7 +14,7 @@ from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.drain import Drain
 from autoscaler.adapters.kubernetes.election import Election
 from autoscaler.adapters.kubernetes.events import EventRecorder
-from autoscaler.adapters.kubernetes.kept_state import ClusterStore
+from autoscaler.adapters.kubernetes.kept_state import MOST_PIECES, ClusterStore
 from autoscaler.adapters.kubernetes.kinds import Kinds
 from autoscaler.adapters.kubernetes.lease import ClusterLease
 from autoscaler.adapters.kubernetes.neighbours import Neighbours
@@ -488,6 +489,60 @@ def test_the_command_prints_the_rights_of_policy_files(capsys: pytest.CaptureFix
     found = list(yaml.safe_load_all(capsys.readouterr().out))
     assert {one["kind"] for one in found} == {"ServiceAccount", "Role", "RoleBinding"}
     assert {one["metadata"]["namespace"] for one in found} == {"scaling", "llm"}
+
+
+def test_the_command_knows_the_names_in_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("namespace: scaling\nleaseName: our-lease\nstateName: our-state\n")
+
+    assert main(["rbac", PRESET, "--config", str(config)]) == 0
+
+    found = list(yaml.safe_load_all(capsys.readouterr().out))
+    named = {name for one in found for rule in one.get("rules", ()) for name in
+             rule.get("resourceNames", ())}  # fmt: skip
+    assert {"our-lease", "our-state", "our-state-a-0", f"our-state-b-{MOST_PIECES - 1}"} <= named
+    assert not any(name.startswith("inference-autoscaler-") for name in named)
+    assert "scaling" in {one["metadata"]["namespace"] for one in found}
+
+
+def test_who_leads_alone_and_keeps_no_state_in_the_cluster_needs_no_rights_for_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("leaderElection: false\nstate: none\n")
+
+    assert main(["rbac", PRESET, "--config", str(config)]) == 0
+
+    found = list(yaml.safe_load_all(capsys.readouterr().out))
+    resources = {
+        (resource, verb)
+        for one in found
+        for rule in one.get("rules", ())
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert ("configmaps", "get") in resources  # the switch
+    assert not {one for one in resources if one[0] == "leases" or one == ("configmaps", "update")}
+
+
+def test_a_state_of_the_most_pieces_needs_no_more_rights_than_it_has(api: FakeApiServer) -> None:
+    api.add(objects.config_map("another", namespace=OURS))
+    account = api.account(OURS, OURS, *documents(base_rights()))
+    connection = Connection.open(account.kubeconfig_path)
+    data = np.random.default_rng(1).bytes(100 * MOST_PIECES - 50)  # they do not compress
+    store = ClusterStore(connection, OURS, f"{OURS}-state", piece_bytes=100)
+
+    store.save(data)
+    store.save(data)
+
+    assert store.load() == data
+    names = {
+        one["metadata"]["name"] for one in api.objects(f"/api/v1/namespaces/{OURS}/configmaps")
+    }
+    assert f"{OURS}-state-b-{MOST_PIECES - 1}" in names
+    connection.close()
 
 
 def test_the_command_knows_shadow_mode(capsys: pytest.CaptureFixture[str]) -> None:
