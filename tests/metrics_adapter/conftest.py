@@ -90,8 +90,9 @@ class Running:
         front: trustme.CA,
         *,
         waits: bool = True,
+        ago: float = 0.0,
     ) -> None:
-        self.clock, self.wall = Clock(1000.0), Clock(wall())
+        self.clock, self.wall = Clock(1000.0), Clock(wall() - ago)
         self.adapter = Adapter(settings, self.wall, self.clock)
         self._trusted = serving.cert_pem.bytes().decode()
         self._name = "localhost"
@@ -269,6 +270,7 @@ def starting(
         *,
         follows: bool = True,
         waits: bool = True,
+        ago: float = 0.0,
         serving_settings: Any = None,
         **settings: Any,
     ) -> Running:
@@ -289,7 +291,9 @@ def starting(
             },
             **settings,
         }
-        adapter = Running(AdapterSettings.model_validate(document), serving, front, waits=waits)
+        adapter = Running(
+            AdapterSettings.model_validate(document), serving, front, waits=waits, ago=ago
+        )
         running.append(adapter)
         if follows:
             until(lambda: not adapter.adapter.lacks())

@@ -146,7 +146,7 @@ def test_it_serves_with_its_own_certificate_and_renews_it(
 ) -> None:
     monkeypatch.setattr(own_certificate, "LOOK_SECONDS", 0.05)
     path = register(cluster, EXTERNAL)
-    adapter = start(serving_settings={"certFile": None, "keyFile": None})
+    adapter = start(ago=21 * DAY, serving_settings={"certFile": None, "keyFile": None})
     name = "inference-autoscaler-metrics.inference-autoscaler.svc"
     adapter.trust(bundle(cluster, path), name)
 
