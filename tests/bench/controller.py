@@ -2,7 +2,8 @@
 
 Composed as `autoscaler run` composes it: leader election, state in ConfigMaps, every workload with
 `actuation: scale`, log to standard error. Cycles run one after the other on a clock of their own,
-15 s further each; then some on the real clock, for the lag. `/metrics` is made once a cycle.
+15 s further each, with all the time they want; or on the real clock, for the lag. `/metrics` is
+made once a cycle.
 """
 
 import sys
@@ -32,6 +33,8 @@ from tests.bench.fleet import REPLICAS, Unchanging, fleet_of
 from tests.bench.meter import Meter, most_resident_bytes, pace, resident_bytes
 
 INTERVAL = 15.0
+UNHURRIED = 600.0
+"""With this interval no reading is cut short, however busy the machine."""
 WINDOW_SECONDS = 600.0
 
 
@@ -45,16 +48,16 @@ class Order:
         kubeconfig: Of the API.
         recorded: Whether histograms are read through the recording rules.
         lease_seconds: Of our lease: leading begins after as long.
-        stepped: Cycles one after the other; the first is the cold one.
-        scheduled: Cycles on the real clock after those.
+        cycles: How many; the first is the cold one.
+        scheduled: Whether they run on the real clock.
     """
 
     workloads: int
     prometheus: str
     kubeconfig: str
     recorded: bool
-    stepped: int
-    scheduled: int
+    cycles: int
+    scheduled: bool = False
     lease_seconds: float = 15.0
 
 
@@ -63,7 +66,7 @@ class Measured:
     """What came out.
 
     Attributes:
-        cycles: What each one cost and brought; the first is the cold one.
+        cycles: What each one brought and, one after the other, cost.
         signals: Of all workloads: as many are due in a cycle, if no step is longer than it.
         resident: Bytes, after the last cycle.
         most_resident: Bytes, at any time.
@@ -108,7 +111,7 @@ def run(order: Order) -> Measured:
         prometheus=order.prometheus,
         kubeconfig=Path(order.kubeconfig),
         recorded_signals=order.recorded,
-        interval_seconds=INTERVAL,
+        interval_seconds=INTERVAL if order.scheduled else UNHURRIED,
         lease_seconds=order.lease_seconds,
         renew_seconds=2 / 3 * order.lease_seconds,
         retry_seconds=0.1 * order.lease_seconds,
@@ -116,7 +119,11 @@ def run(order: Order) -> Measured:
     )
     set_up_logs("json", "info")
     collect_rarely()
-    fleet, meter, clock = fleet_of(order.workloads), Meter(), Clock(order.stepped)
+    fleet, meter, clock = (
+        fleet_of(order.workloads),
+        Meter(),
+        Clock(0 if order.scheduled else order.cycles),
+    )
     parts = compose(settings, fleet, clock=wall)
     files = cast("PolicyFiles", Unchanging(fleet))
     service = Service(settings, files, parts, narrate=Narrator().narrate, clock=clock)
@@ -125,7 +132,20 @@ def run(order: Order) -> Measured:
     measured = Measured(signals=sum(len(w.spec.signals) for w in fleet.workloads))
     parts.leadership.start()
     _wait(parts.leadership.is_leader, "nobody became the leader")
-    for number in range(order.stepped):
+    if order.scheduled:
+        _on_the_real_clock(service, meter, order.cycles, measured)
+    else:
+        _one_after_the_other(service, meter, order.cycles, clock, measured)
+    measured.resident, measured.most_resident = resident_bytes(), most_resident_bytes()
+    measured.state_bytes = len(dump_state(service.controller.state, clock()))
+    service.stop()
+    return measured
+
+
+def _one_after_the_other(
+    service: Service, meter: Meter, cycles: int, clock: Clock, measured: Measured
+) -> None:
+    for number in range(cycles):
         clock.step()
         before = pace()
         meter.lap()
@@ -134,12 +154,6 @@ def run(order: Order) -> Measured:
         spent = meter.lap()
         measured.cycles.append({**spent, "pace": (before + pace()) / 2, **_brought(report)})
         time.sleep(0.2 if number else 1.0)
-    if order.scheduled:
-        _on_the_real_clock(service, meter, order.scheduled, measured)
-    measured.resident, measured.most_resident = resident_bytes(), most_resident_bytes()
-    measured.state_bytes = len(dump_state(service.controller.state, clock()))
-    service.stop()
-    return measured
 
 
 def _on_the_real_clock(service: Service, meter: Meter, cycles: int, measured: Measured) -> None:
@@ -157,6 +171,7 @@ def _on_the_real_clock(service: Service, meter: Meter, cycles: int, measured: Me
     for number in range(cycles):
         _wait(lambda number=number: len(reports) > number, "no cycle came")  # type: ignore[misc]
         _scraped(service, meter)
+    measured.cycles = [_brought(report) for report in reports]
     measured.lags = [report.lag_seconds for report in reports]
     measured.seconds = [report.seconds for report in reports]
     measured.missed = sum(report.missed for report in reports)

@@ -47,7 +47,6 @@ class Row:
         workloads: How many.
         recorded: Whether histograms came from the recording rules.
         cold: What the first cycle cost.
-        seen: From which cycle on every workload was seen; 1 is the cold one.
         steady: What the cheapest later one cost in which every signal was due.
         measured: All that the controller's process told.
     """
@@ -55,7 +54,6 @@ class Row:
     workloads: int
     recorded: bool
     cold: Mapping[str, float]
-    seen: int
     steady: Mapping[str, float]
     measured: Mapping[str, Any]
 
@@ -65,50 +63,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description=__doc__)
     parser.add_argument("--workloads", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--cycles", type=int, default=4, help="one after the other, the cold first")
-    parser.add_argument("--scheduled", type=int, default=3, help="further ones, 15 s apart")
+    parser.add_argument("--scheduled", type=int, default=4, help="15 s apart, the cold first")
     parser.add_argument("--lease-seconds", type=float, default=15.0, help="before we lead")
     parser.add_argument("--sample", type=int, default=400, help="queries asked one by one")
     chosen = parser.parse_args(arguments)
-    rows, plain = [], []
+    rows, paced, plain = [], [], []
     with tempfile.TemporaryDirectory() as folder, _server("prometheus_server") as prometheus:
+        log = Path(folder) / "log"
         for workloads in chosen.workloads:
-            for recorded in (True, False):
-                _say(f"measuring {workloads:,} workloads, {_how(recorded)} ...")
-                with _server("kubernetes_server", str(workloads), folder) as kubeconfig:
-                    order = {
-                        "workloads": workloads,
-                        "prometheus": prometheus,
-                        "kubeconfig": kubeconfig,
-                        "recorded": recorded,
-                        "stepped": chosen.cycles,
-                        "scheduled": chosen.scheduled if recorded else 0,
-                        "lease_seconds": chosen.lease_seconds,
-                    }
-                    rows.append(_row(order, _asked("controller", order, Path(folder) / "log")))
-            order = {"workloads": workloads, "prometheus": prometheus, "sample": chosen.sample}
-            told = _asked("one_by_one", order, Path(folder) / "log")
-            plain.append({**told, "workloads": workloads})
+            with _server("kubernetes_server", str(workloads), folder) as kubeconfig:
+                order = {
+                    "workloads": workloads,
+                    "prometheus": prometheus,
+                    "kubeconfig": kubeconfig,
+                    "lease_seconds": chosen.lease_seconds,
+                }
+                for recorded in (True, False):
+                    _say(f"measuring {workloads:,} workloads, {_how(recorded)} ...")
+                    it = {**order, "recorded": recorded, "cycles": chosen.cycles}
+                    rows.append(_row(it, _asked("controller", it, log)))
+                _say(f"measuring {workloads:,} workloads, 15 s apart ...")
+                it = {**order, "recorded": True, "cycles": chosen.scheduled, "scheduled": True}
+                paced.append(_asked("controller", it, log))
+            it = {"workloads": workloads, "prometheus": prometheus, "sample": chosen.sample}
+            plain.append({**_asked("one_by_one", it, log), "workloads": workloads})
     _print(f"presets {', '.join(PRESETS)}; seconds are processor seconds of the controller")
     _print("")
     _print_cycles(rows)
     _print("")
     _print_phases(rows)
     _print("")
+    _print_paced(chosen.workloads, paced)
+    _print("")
     _print_plain(rows, plain)
 
 
 def _row(order: Mapping[str, Any], measured: Mapping[str, Any]) -> Row:
-    cycles = measured["cycles"]
-    blind = [number for number, cycle in enumerate(cycles, 1) if cycle["blind"]]
-    seen = max(blind, default=0) + 1
-    full = [one for one in cycles[max(1, seen) :] if one["signals"] == measured["signals"]]
-    if not full:
-        raise RuntimeError(
-            f"no steady cycle among {len(cycles)}: the first {seen - 1} saw not everything; "
-            "give --cycles more"
-        )
+    cold, *later = measured["cycles"]
+    due = max(cycle["signals"] for cycle in later)
+    full = [cycle for cycle in later if cycle["signals"] == due]
     steady = min(full, key=lambda cycle: float(cycle["cpu"]))
-    return Row(order["workloads"], order["recorded"], cycles[0], seen, steady, measured)
+    return Row(order["workloads"], order["recorded"], cold, steady, measured)
 
 
 def _how(recorded: bool) -> str:
@@ -118,28 +113,33 @@ def _how(recorded: bool) -> str:
 def _print_cycles(rows: Sequence[Row]) -> None:
     _print(
         f"{'workloads':>9} {'histograms':>10} {'queries':>8} {'signals':>8} {'changes':>8} "
-        f"{'cold':>7} {'all seen':>9} {'steady':>7} {'pace':>6} {'MiB':>6} {'at most':>8} "
-        f"{'state':>8} {'took':>7} {'lag':>8}"
+        f"{'cold':>7} {'steady':>7} {'pace':>6} {'MiB':>6} {'at most':>8} {'state':>8}"
     )
     for row in rows:
         told, steady = row.measured, row.steady
-        took = f"{max(told['seconds']):.1f} s" if told["seconds"] else "-"
-        lag = f"{1000 * max(told['lags']):.0f} ms" if told["lags"] else "-"
-        missed = f"; {told['missed']} cycles missed" if told["missed"] else ""
-        failed = f"; {steady['failed']} changes failed" if steady["failed"] else ""
+        wrong = [f"{steady[name]} {name}" for name in ("blind", "failed") if steady[name]]
         _print(
             f"{row.workloads:>9,} {_how(row.recorded):>10} {steady['queries']:>8,} "
             f"{steady['signals']:>8,} {steady['actions']:>8,} {row.cold['cpu']:>6.2f}s "
-            f"{f'cycle {row.seen}':>9} {steady['cpu']:>6.2f}s {steady['pace']:>6.1f} "
-            f"{told['resident'] / 2**20:>6.0f} {told['most_resident'] / 2**20:>8.0f} "
-            f"{told['state_bytes'] / 1e6:>5.1f} MB {took:>7} {lag:>8}{missed}{failed}"
+            f"{steady['cpu']:>6.2f}s {steady['pace']:>6.1f} {told['resident'] / 2**20:>6.0f} "
+            f"{told['most_resident'] / 2**20:>8.0f} {told['state_bytes'] / 1e6:>5.1f} MB"
+            f"{'  ' if wrong else ''}{', '.join(wrong)}"
         )
     least = min(cycle["pace"] for row in rows for cycle in row.measured["cycles"])
-    _print("took, lag: wall time of a cycle and how late it began, at an interval of 15 s; the")
-    _print("most of several. pace: microseconds of processor time that sum(range(1000)) took")
-    _print(
-        f"around that cycle; {least:.1f} at the quietest moment. More: others use the core, too."
-    )
+    _print("pace: microseconds of processor time that sum(range(1000)) took around that cycle;")
+    _print(f"{least:.1f} at the quietest moment. More: others use the core, too.")
+
+
+def _print_paced(sizes: Sequence[int], paced: Sequence[Mapping[str, Any]]) -> None:
+    _print("At an interval of 15 s, in wall time; the first cycle is the cold one:")
+    for workloads, told in zip(sizes, paced, strict=True):
+        seconds = ", ".join(f"{one:.1f}" for one in told["seconds"])
+        blind = ", ".join(f"{cycle['blind']:,}" for cycle in told["cycles"])
+        lag = 1000 * max(told["lags"])
+        _print(
+            f"{workloads:>9,} took {seconds} s; began up to {lag:.0f} ms late; "
+            f"{told['missed']} missed; not seen in time: {blind}"
+        )
 
 
 def _print_phases(rows: Sequence[Row]) -> None:

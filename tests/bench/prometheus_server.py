@@ -51,9 +51,12 @@ def answer(promql: str, times: Sequence[float], *, instant: bool = False) -> byt
     parts = max(1, promql.count(f'"{PART}"'))
     signal = _signal(promql)
     rows: list[bytes] = []
+    counted = parts - 1 if parts > 1 else None
     for part in range(parts):
         seen = [_points(signal, times, kind, instant=instant) for kind in range(10)]
-        if part:
+        if part == counted:
+            seen = [_written(times, ["4"] * len(times), instant=instant)] * 10
+        elif part:
             seen = [_ages(times, kind, instant=instant) for kind in range(10)]
         heads = _heads(label, workloads, part if parts > 1 else None)
         rows += [head + seen[at % 10] for head, at in zip(heads, workloads, strict=True)]
