@@ -30,7 +30,7 @@ def serve(settings: AdapterSettings) -> None:
 async def _serve(settings: AdapterSettings) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):
+    with suppress(RuntimeError):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
     adapter = Adapter(settings, wall)

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,8 +64,9 @@ class Loopback:
     def port(self) -> int:
         return int(self.server.server_address[1])
 
+    @abstractmethod
     def answer(self, request: BaseHTTPRequestHandler, body: Any) -> None:
-        raise NotImplementedError
+        """Answer a request."""
 
     def stop(self) -> None:
         self.server.shutdown()

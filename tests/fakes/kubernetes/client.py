@@ -1,5 +1,6 @@
 """How a test talks to an API server, be it ours or a real one: only the address differs."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,13 +158,13 @@ class ApiServer:
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target}
         self.create(f"{path}/binding", binding)
 
+    @abstractmethod
     def asked_by(self, user: str) -> list[Request]:
         """Return what a user asked, and what was answered.
 
         Args:
             user: Such as system:serviceaccount:NAMESPACE:NAME.
         """
-        raise NotImplementedError
 
     def client(self) -> ApiClient:
         """Return the real Kubernetes client, set up by the kubeconfig; closed with the server."""
