@@ -203,6 +203,20 @@ def a_day(load: Load, requests: int, rng: np.random.Generator) -> Trace:
     return load.trace(np.interp(marks, expected, edges), rng)
 
 
+def several_days(load: Load, days: int, requests: int, rng: np.random.Generator) -> Trace:
+    """Return days like `a_day`, each with so many requests."""
+    total = days * requests
+    arrivals = np.empty(total)
+    prompts, outputs = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    for day in range(days):
+        one, part = a_day(load, requests, rng), slice(day * requests, (day + 1) * requests)
+        arrivals[part] = one.arrivals + day * DAY
+        prompts[part], outputs[part] = one.prompt_tokens, one.output_tokens
+    for column in (arrivals, prompts, outputs):
+        column.flags.writeable = False  # a trace does not copy what is frozen
+    return Trace(f"{days} days of {load.name}", arrivals, prompts, outputs)
+
+
 def autoscaled(trace: Trace, load: Load) -> tuple[Speed, int]:
     """Serve a trace with a pool that follows its load every 15 s; return its most replicas, too."""
     pool = FastPool("bench", profiles()[PROFILE], 2, lambda: 120.0)
@@ -230,6 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plain-requests", type=int, default=2_000, help="of them, served plainly")
     parser.add_argument("--decide-seconds", type=float, default=14_400.0, help="simulated")
     parser.add_argument("--tries", type=int, default=3, help="the best one counts")
+    parser.add_argument(
+        "--days", type=int, default=0, help="only this many days under the policy, such as 14"
+    )
+    parser.add_argument("--day-requests", type=int, default=DAY_REQUESTS, help="in each of them")
     chosen = parser.parse_args(arguments)
     began = perf_counter()
     FastPool("bench", profiles()[PROFILE], 1, lambda: 0.0)
@@ -242,6 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{'a core-second':>14} {'with a policy':>14} {'steps/s':>11} {'plain':>7} {'times':>6}"
     )
     rng = np.random.default_rng(1)
+    if chosen.days:
+        _report_days(LOADS[0], chosen.days, chosen.day_requests, rng)
+        return
     for load in LOADS:
         for replicas in REPLICAS:
             trace = load.poisson(chosen.requests, replicas, rng)
@@ -255,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{quick.core_rate / slow.core_rate:>6,.0f}"
             )
     _print("")
-    _report_day(LOADS[0], min(DAY_REQUESTS, 3 * chosen.requests), rng)
+    _report_day(LOADS[0], min(chosen.day_requests, 3 * chosen.requests), rng)
     made = best([decisions(LOADS[0], chosen.decide_seconds, rng) for _ in range(chosen.tries)])
     _print(
         f"decisions: {made.rate:,.0f}/s ({made.core_rate:,.0f} a core-second), "
@@ -265,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for command in (("--help",), ("check", str(path))):
             seconds = min(start_up(*command) for _ in range(chosen.tries))
             _print(f"autoscaler {command[0]}: {seconds:.2f} s")
-    _print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    _print(_peak_memory())
 
 
 def _report_day(load: Load, requests: int, rng: np.random.Generator) -> None:
@@ -281,6 +302,23 @@ def _report_day(load: Load, requests: int, rng: np.random.Generator) -> None:
             f"  {how}: {one.seconds:.1f} s ({one.rate:,.0f} requests/s, "
             f"{one.core_rate:,.0f} a core-second)"
         )
+
+
+def _report_days(load: Load, days: int, requests: int, rng: np.random.Generator) -> None:
+    trace = several_days(load, days, requests, rng)
+    one = governed(trace, 2, 64)
+    cycles = ceil(days * DAY / SCRAPE_SECONDS)
+    _print(
+        f"{days} days of {len(trace):,} {load.name} requests under {PRESET.name}, "
+        f"2 to 64 replicas: {one.core_seconds:.1f} s of one core, {one.seconds:.1f} s in all; "
+        f"{cycles:,} cycles, "
+        f"{one.core_seconds / cycles * 1000:.2f} ms of a core for each, its requests included"
+    )
+    _print(_peak_memory())
+
+
+def _peak_memory() -> str:
+    return f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
 
 
 def _print(line: str) -> None:
