@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from metrics_adapter import server
 from tests.metrics_adapter.cluster import raw
@@ -211,10 +212,12 @@ def test_a_mistake_of_ours_is_a_status_without_details(
 
     monkeypatch.setattr(server, "read_path", broken)
 
-    answer = adapter.get(VALUE, MASTERS)
+    with capture_logs() as logs:
+        answer = adapter.get(VALUE, MASTERS)
 
     assert answer.status == 500
     assert answer.message == "this is our mistake; the log says more"
+    assert [one["reason"] for one in logs] == ["RuntimeError('a secret')"]
     monkeypatch.undo()
     assert adapter.get(VALUE, MASTERS).status == 200
 
@@ -247,6 +250,7 @@ _HEADERS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.too_slow],
     deadline=None,

@@ -1,0 +1,232 @@
+"""Following the controller: what is asked, what is published, what goes wrong."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from autoscaler.core.errors import ConfigError, ObservationError
+from metrics_adapter import follower
+from metrics_adapter.follower import ControllerSettings, Follower
+from metrics_adapter.newest import Newest
+from tests.builders import NOON
+from tests.metrics_adapter.cluster import FakeController
+from tests.metrics_adapter.plans import a_board, a_document, a_row
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ask(
+    controller: FakeController,
+    then: Callable[[Newest, Clock], Any] = lambda newest, clock: None,
+    *,
+    times: int = 1,
+    late: float = 0.0,
+    **settings: Any,
+) -> tuple[Newest, Any]:
+    """Ask so often in one loop; return what was published, and what `then` finds."""
+    clock = Clock()
+
+    async def asking() -> tuple[Newest, Any]:
+        newest = Newest(clock)
+        one = Follower(
+            ControllerSettings.model_validate(
+                {"url": controller.url, "waitSeconds": 0.05, **settings}
+            ),
+            newest,
+            lambda: NOON + late,
+        )
+        async with aiohttp.ClientSession() as session:
+            for _ in range(times):
+                await one.once(session)
+        return newest, then(newest, clock)
+
+    return asyncio.run(asking())
+
+
+def test_the_plan_is_asked_for_after_the_one_that_is_known(controller: FakeController) -> None:
+    newest, _ = ask(controller, times=2)
+
+    assert newest.board is not None
+    assert newest.board.cycle == "c-1"
+    assert controller.asked == ["/v1/plan?wait=0.05&after=", "/v1/plan?wait=0.05&after=c-1"]
+
+
+def test_age_is_counted_by_the_controller_s_clock(controller: FakeController) -> None:
+    """The two clocks are a day apart; the plan was made ten seconds before it was answered."""
+    controller.date = "Tue, 14 Nov 2023 22:13:30 GMT"
+
+    def ages(newest: Newest, clock: Clock) -> tuple[float, float, str, str]:
+        before, fine = newest.age(), newest.lacks()
+        clock.now += 55
+        return before, newest.age(), fine, newest.lacks()
+
+    _, found = ask(controller, ages, late=86_400)
+
+    assert found == (10.0, 65.0, "", "the newest plan is 65 s old, at most 60 s")
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_without_its_clock_ours_counts(controller: FakeController, date: str | None) -> None:
+    controller.date = date
+
+    _, age = ask(controller, lambda newest, clock: newest.age(), late=20)
+
+    assert age == 20
+
+
+def test_a_plan_from_the_future_is_not_younger_than_now(controller: FakeController) -> None:
+    controller.date = "Tue, 14 Nov 2023 22:13:10 GMT"
+
+    _, age = ask(controller, lambda newest, clock: newest.age())
+
+    assert age == 0
+
+
+def test_an_older_plan_of_another_controller_is_left_out(controller: FakeController) -> None:
+    documents = iter([a_document(cycle="a-2", at=NOON), a_document(cycle="b-9", at=NOON - 5)])
+    controller.publish_bytes(next(documents))
+    clock = Clock()
+
+    async def asking() -> tuple[str, str]:
+        newest = Newest(clock)
+        settings = ControllerSettings(url=controller.url, wait_seconds=0.05)
+        one = Follower(settings, newest, lambda: NOON)
+        async with aiohttp.ClientSession() as session:
+            await one.once(session)
+            controller.publish_bytes(next(documents))
+            await one.once(session)
+            assert newest.board is not None
+            kept = newest.board.cycle
+            clock.now += 100  # now the newer one is too old to be of use
+            await one.once(session)
+            return kept, newest.board.cycle
+
+    assert asyncio.run(asking()) == ("a-2", "b-9")
+
+
+def test_the_token_is_shown_and_read_each_time(controller: FakeController, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    ask(controller, tokenFile=token)
+    token.write_text("second")
+    ask(controller, tokenFile=token)
+
+    assert controller.authorizations == ["Bearer first", "Bearer second"]
+
+
+def test_a_token_that_is_not_there_is_told(controller: FakeController, tmp_path: Path) -> None:
+    with pytest.raises(ObservationError, match=r"token: the token cannot be read: no such file"):
+        ask(controller, tokenFile=tmp_path / "token")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        pytest.param(b"no", 401, r"/v1/plan: 401: no$", id="refused"),
+        pytest.param(b"<html>", 200, r"the plan is no JSON", id="no plan"),
+        pytest.param(b'{"version":9}', 200, r"of version 1, not 9", id="version"),
+    ],
+)
+def test_what_is_no_plan_is_told(
+    controller: FakeController, body: bytes, status: int, message: str
+) -> None:
+    controller.publish_bytes(body, status)
+
+    with pytest.raises(ObservationError, match=message):
+        ask(controller)
+
+
+def test_a_plan_that_is_too_large_is_told(
+    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "LARGEST_PLAN", 100)
+
+    with pytest.raises(ObservationError, match="the plan has more than 0 MiB"):
+        ask(controller)
+
+
+def test_an_outage_is_told_once_and_its_end_too(
+    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "LONGEST_PAUSE_SECONDS", 0.01)
+    controller.publish_bytes(b"starting", 503)
+
+    async def following() -> str:
+        newest = Newest(Clock())
+        settings = ControllerSettings(url=controller.url, wait_seconds=0.05)
+        running = asyncio.create_task(Follower(settings, newest, lambda: NOON).run())
+        while len(controller.asked) < 4:
+            await asyncio.sleep(0.01)
+        lacks = newest.lacks()
+        controller.publish_bytes(a_document(cycle="c-7"), 200)
+        while newest.board is None or newest.problem:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        return lacks
+
+    with capture_logs() as logs:
+        lacks = asyncio.run(following())
+
+    assert lacks.startswith("no plan yet: http://127.0.0.1:")
+    assert [one["event"] for one in logs] == [
+        "controller not followed",
+        "controller followed again",
+    ]
+
+
+def test_nobody_at_the_address_is_told(controller: FakeController) -> None:
+    controller.stop()
+
+    async def following() -> str:
+        newest = Newest(Clock())
+        one = Follower(ControllerSettings(url=controller.url), newest, lambda: NOON)
+        running = asyncio.create_task(one.run())
+        while newest.problem == "the controller was not reached yet":
+            await asyncio.sleep(0.01)
+        running.cancel()
+        return newest.lacks()
+
+    with capture_logs():
+        assert "no plan yet: " in asyncio.run(following())
+
+
+def test_an_authority_that_is_none_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("rubbish")
+    settings = ControllerSettings(url="https://a", ca_file=tmp_path / "ca.crt")
+
+    with pytest.raises(ConfigError, match=r"ca.crt: should hold certificates: "):
+        asyncio.run(Follower(settings, Newest(), lambda: NOON).run())
+
+
+def test_who_waits_for_the_next_plan_is_told() -> None:
+    async def waiting() -> tuple[Any, Any, Any]:
+        newest = Newest(Clock())
+        first = asyncio.create_task(newest.next("", 5.0))
+        await asyncio.sleep(0)
+        newest.publish(a_board(a_row()), 0.0)
+        second = await newest.next("c-1", 0.01)
+        newest.publish(a_board(cycle="c-2"), 0.0)
+        return await first, second, await newest.next("c-1", 5.0)
+
+    first, second, third = asyncio.run(waiting())
+
+    assert (first.cycle, second, third.cycle) == ("c-1", None, "c-2")
+
+
+def test_before_any_plan_there_is_no_time() -> None:
+    newest = Newest(itertools.count().__next__)
+
+    assert newest.board is None
+    assert newest.now() == 0.0
+    assert newest.age() == float("inf")
