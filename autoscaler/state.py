@@ -82,6 +82,7 @@ def dump_state(state: FleetState, now: float, counts: Mapping[str, Any] | None =
     said = {
         "pasts": {key: _plain(past) for key, past in state.pasts.items()},
         "nodes_needed": {name: _columns(marks) for name, marks in state.nodes_needed.items()},
+        "nodes_seen": dict(state.nodes_seen),
         "led": state.led,
         **({"counts": counts} if counts else {}),
     }

@@ -27,6 +27,7 @@ STATE = FleetState(
         "llm/gone": Past(desired=1),
     },
     {"h100": (Mark(NOON, 3),)},
+    {"h100": 4},
 )
 
 
