@@ -107,13 +107,13 @@ class Whole:
                 selector={},
             )
             place.server.add({**body, "status": {"readyReplicas": count}})
-        place.server.add(
-            objects.disruption_budget("chat", app="chat", allowed=2, namespace=place.namespace),
-            *(
-                objects.pod(f"chat-{number}", namespace=place.namespace, labels={"app": "chat"})
-                for number in range(5)
-            ),
-        )
+        budget = objects.disruption_budget("chat", app="chat", allowed=2, namespace=place.namespace)
+        budget["status"]["observedGeneration"] = 1
+        place.server.add(budget)
+        serves = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        for number in range(5):
+            pod = objects.pod(f"chat-{number}", namespace=place.namespace, labels={"app": "chat"})
+            place.server.add({**pod, "status": serves})
         self.settle()
 
     @property
@@ -150,19 +150,6 @@ class Whole:
             if kind == "Engine":
                 status = {"size": count, "readyReplicas": count}
             self.place.status(workload, **status)
-        serves = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-        root = f"/api/v1/namespaces/{self.place.namespace}/pods"
-        for number in range(5):
-            self.place.server.write(f"{root}/chat-{number}/status", {"status": serves})
-        budget = f"/apis/policy/v1/namespaces/{self.place.namespace}/poddisruptionbudgets/chat"
-        allowed = {
-            "disruptionsAllowed": 2,
-            "currentHealthy": 5,
-            "desiredHealthy": 3,
-            "expectedPods": 5,
-            "observedGeneration": 1,
-        }
-        self.place.server.write(f"{budget}/status", {"status": allowed})
 
     def annotate(self, **marks: str | None) -> None:
         """Pause the Deployment, or resume it."""
