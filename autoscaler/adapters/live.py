@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
+from autoscaler.adapters.parts import Parts
 from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError, ObservationError
 from autoscaler.core.observation import (
@@ -47,6 +48,11 @@ class SignalsSeen(Protocol):
     @property
     def missing(self) -> Mapping[str, Gap]:
         """Why the others brought nothing."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """How many raw series are behind each signal, by name; absent where that is unknown."""
         ...
 
 
@@ -122,6 +128,7 @@ class _Nothing:
     signals: Mapping[str, Series] = field(default_factory=dict)
     missing: Mapping[str, Gap] = field(default_factory=dict)
     pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 _NOTHING: Final = _Nothing()
@@ -159,8 +166,10 @@ class LiveObserver:
         self.latest: Snapshot | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="look")
         self._busy: dict[str, Future[Any]] = {}
+        self._parts = Parts()
 
     def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
+        self._parts.follow(fleet)
         asked: dict[str, Future[Any] | None] = {
             "signals": self._ask("signals", lambda: self._signals.read(fleet, now)),
             "targets": self._ask("targets", lambda: self._targets.read(fleet, now)),
@@ -185,12 +194,13 @@ class LiveObserver:
                 gaps.setdefault(workload.key, untold or Gap(GapReason.EMPTY, "no target was read"))
                 continue
             read: SignalsSeen = (signals or {}).get(workload.key, _NOTHING)
+            partial = self._parts.lacking(workload, read.parts, target.replicas, now)
             lost = {} if unsigned is None else dict.fromkeys(workload.spec.signals, unsigned)
             observations[workload.key] = Observation(
                 now=now,
                 replicas=target.replicas,
                 signals=read.signals,
-                missing={**lost, **read.missing},
+                missing={**lost, **partial, **read.missing},
                 pods=target.pods,
                 pod_samples=read.pod_samples,
                 interventions=(*everywhere, *target.interventions),

@@ -40,6 +40,7 @@ class Signals:
     signals: Mapping[str, Series] = field(default_factory=lambda: {"load": SERIES})
     missing: Mapping[str, Gap] = field(default_factory=dict)
     pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -116,6 +117,23 @@ def test_what_was_read_together_is_one_snapshot() -> None:
     assert snapshot.observations[CHAT.key].pod_samples == OF_PODS
     assert snapshot.pools == {"h100": NodePoolStatus(1, 1)}
     assert snapshot.missing == {}
+
+
+def test_a_signal_of_which_a_part_is_left_says_so_unless_it_lacks_more() -> None:
+    left = {"load": 4, "queue": 4}
+    empty = Gap(GapReason.EMPTY, "no series")
+    missing: dict[str, Gap] = {}
+    signals = Reader(lambda: {CHAT.key: Signals(missing=dict(missing), parts=dict(left))})
+    live = observer(signals)
+
+    whole = live.observe(FLEET, NOON).observations[CHAT.key]
+    left |= {"load": 1, "queue": 1}
+    missing["queue"] = empty
+    part = live.observe(FLEET, NOON + 15).observations[CHAT.key]
+
+    assert whole.missing == {}
+    says = "1 of 4 series are left while 2 replicas are ready"
+    assert part.missing == {"load": Gap(GapReason.PARTIAL, says), "queue": empty}
 
 
 def test_a_target_that_was_not_read_is_missing_with_its_reason() -> None:

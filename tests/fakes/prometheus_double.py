@@ -2,11 +2,12 @@
 
 It speaks `query` and `query_range` over real HTTP and takes its numbers from a Python function. It
 knows no PromQL: the function is handed the text and says which series answer. Queries that ask
-for the age of their samples (see `questions.dated`) get it: each series says when its newest raw
-sample was.
+for the age of their samples and the count of their series (see `questions.dated`) get both: each
+series says when its newest raw sample was, and for how many raw series it stands.
 """
 
 import math
+import re
 import socket
 import struct
 import threading
@@ -20,6 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from autoscaler.adapters.prometheus.questions import PART
+
+_COUNT = re.compile(r"label_replace\(count by \(([^()]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,17 @@ class Asked:
 
     @property
     def ages(self) -> int:
-        """How many selectors' ages are asked for."""
-        return self.promql.count(f'"{PART}"') - 1
+        """How many selectors' ages are asked for; -1 where values are asked for alone."""
+        parts = self.promql.count(f'"{PART}"')
+        return parts - 1 if parts < 2 else parts - 2
+
+    @property
+    def counted_by(self) -> tuple[str, ...] | None:
+        """By which labels raw series are to be counted; None where no count is asked for."""
+        if self.ages < 1:
+            return None
+        found = _COUNT.search(self.promql)
+        return tuple(found[1].split(", ")) if found else ()
 
 
 def always(value: float) -> Callable[[float], float | None]:
@@ -66,6 +78,10 @@ def at_once(time: float) -> float | None:
     return time
 
 
+def one_series(_: float) -> int:
+    return 1
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One series of an answer.
@@ -75,12 +91,14 @@ class Line:
         value: The value at a time; None where there is none.
         raw: The newest raw sample at a time; None where there is none.
         raws: The same for each selector of a query that reads several.
+        series: How many raw series it stands for at a time.
     """
 
     metric: Mapping[str, str]
     value: Callable[[float], float | None]
     raw: Callable[[float], float | None] = at_once
     raws: tuple[Callable[[float], float | None], ...] = ()
+    series: Callable[[float], int] = one_series
 
     def part(self, number: int) -> Callable[[float], float | None]:
         """Return the value (0) or the newest raw sample of a selector (1, 2, ...)."""
@@ -192,13 +210,17 @@ class PrometheusDouble:
             asked.path.startswith("/api/v1/query?") or (asked.path == "/api/v1/query"),
         )
         result = []
-        for line in self.answer(asked):
-            for number in range(1 + max(0, asked.ages)):
-                said = always(math.nan) if fault.nan and number == 0 else line.part(number)
+        lines = list(self.answer(asked))
+        for line in [*lines, *_counts(lines, asked)]:
+            counts = PART in line.metric
+            for number in range(1 if counts else 1 + max(0, asked.ages)):
+                nan = fault.nan and number == 0 and not counts
+                said = always(math.nan) if nan else line.part(number)
                 points = [
                     [time, _text(found)] for time in times if (found := said(time)) is not None
                 ]
-                metric = {**line.metric, PART: str(number)} if asked.ages >= 0 else line.metric
+                numbered = asked.ages >= 0 and not counts
+                metric = {**line.metric, PART: str(number)} if numbered else line.metric
                 if points:
                     rows = {"value": points[-1]} if instant else {"values": points}
                     result.append({"metric": metric, **rows})
@@ -211,6 +233,27 @@ class PrometheusDouble:
         if fault.infos:
             answer["infos"] = fault.infos
         return orjson.dumps(answer)
+
+
+def _counts(lines: Iterable[Line], asked: Asked) -> Iterator[Line]:
+    """Yield how many raw series there are, by the labels that are asked for."""
+    if asked.counted_by is None:
+        return
+    alike: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines:
+        alike.setdefault(tuple(line.metric.get(name, "") for name in asked.counted_by), []).append(
+            line
+        )
+    for values, some in alike.items():
+        metric = dict(zip(asked.counted_by, values, strict=True))
+        yield Line({**metric, PART: str(asked.ages + 1)}, _sum_of(some))
+
+
+def _sum_of(lines: Iterable[Line]) -> Callable[[float], float | None]:
+    def count(time: float) -> float | None:
+        return sum(line.series(time) for line in lines if line.part(1)(time) is not None) or None
+
+    return count
 
 
 def _text(value: float) -> str:

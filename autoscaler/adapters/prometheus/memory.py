@@ -33,6 +33,7 @@ class _Kept:
         filler: Who still asks for its past, if another question does.
         gap: What was lacking in the newest answer.
         pods: The newest sample of each pod, where the query tells pods apart.
+        parts: How many raw series were behind the newest answer; None where that is unknown.
     """
 
     asks: tuple[object, ...]
@@ -43,6 +44,26 @@ class _Kept:
     filler: Question | None = None
     gap: Gap | None = None
     pods: Mapping[str, PodSample] = field(default_factory=dict)
+    parts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsSeen:
+    """What was seen of one workload.
+
+    Attributes:
+        signals: The series by signal name, where there is any sample within the window.
+        missing: What was lacking in the newest answer; such a signal may still have a series.
+        pod_samples: The newest sample of each pod, where a query keeps the label `pod`: by signal,
+            then by pod.
+        parts: How many raw series were behind the newest answer, by signal; absent where that is
+            unknown: no answer, an incomplete one, or no series.
+    """
+
+    signals: Mapping[str, Series] = field(default_factory=dict)
+    missing: Mapping[str, Gap] = field(default_factory=dict)
+    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 class SignalMemory:
@@ -111,6 +132,8 @@ class SignalMemory:
         for key, served in question.planned.serves.items():
             points, ages = rows.values.get(key, ()), [age.get(key, ()) for age in rows.ages]
             pods = rows.pods.get(key, {})
+            # Of an answer that is known to be incomplete the count says nothing.
+            parts = None if warnings else _count(rows.counts.get(key, ()), end)
             gap = None
             if newest and not (points and points[-1][0] == end and _reach(ages, end)):
                 some = points or max((of for of, _ in pods.values()), key=_end, default=())
@@ -120,13 +143,12 @@ class SignalMemory:
                 if newest:
                     kept.gap = gap or partial
                     kept.pods = _pod_samples(question.planned, pods)
+                    kept.parts = parts
                 if points:
                     _add(kept.track, points, ages, question.planned.step_seconds, newest=newest)
 
-    def seen(
-        self, workload: str, now: float, notes: Mapping[str, Gap | None]
-    ) -> tuple[Mapping[str, Series], Mapping[str, Gap], Mapping[str, Mapping[str, PodSample]]]:
-        """Return a workload's series, what was lacking, and the samples of its pods.
+    def seen(self, workload: str, now: float, notes: Mapping[str, Gap | None]) -> SignalsSeen:
+        """Return a workload's series, what was lacking, its pods' samples, and its counts.
 
         Args:
             workload: Its key.
@@ -136,6 +158,7 @@ class SignalMemory:
         signals: dict[str, Series] = {}
         missing: dict[str, Gap] = {}
         pods: dict[str, Mapping[str, PodSample]] = {}
+        parts: dict[str, int] = {}
         for name, kept in self._kept.get(workload, {}).items():
             series = kept.track.series(now - kept.window, now - kept.newest_window)
             if len(series):
@@ -145,7 +168,9 @@ class SignalMemory:
                 missing[name] = gap
             if kept.pods:
                 pods[name] = kept.pods
-        return signals, missing, pods
+            if kept.parts is not None and not kept.question.failure:
+                parts[name] = kept.parts
+        return SignalsSeen(signals, missing, pods, parts)
 
 
 def _handed_down(
@@ -175,6 +200,7 @@ def _handed_down(
             question=question,
             gap=None if before is None else before.gap,
             pods={} if before is None else before.pods,
+            parts=None if before is None else before.parts,
         )
         if before is None or before.window < window or before.question.head is None:
             new.add((workload, signal))
@@ -257,6 +283,12 @@ def _gap(
 def _reach(ages: list[Points], end: float) -> bool:
     """Whether raw samples were there at the newest evaluation."""
     return not ages or any(age and age[-1][0] >= end - 1e-3 for age in ages)
+
+
+def _count(points: Points, end: float) -> int | None:
+    """Return how many raw series there were at the newest evaluation; None if unknown."""
+    there = points and float(points[-1][0]) >= end - 1e-3
+    return round(float(points[-1][1])) if there else None
 
 
 def _end(points: Points) -> float:

@@ -12,7 +12,7 @@ from autoscaler.adapters.prometheus.template import fill, literal, matchers, quo
 from autoscaler.core.workload import FleetSpec
 
 _AROUND: Final = 128
-"""Bytes around each part of the text that is sent: a value, or the age of one selector."""
+"""Bytes around each part of the text that is sent: a value, an age, or a count."""
 
 Members = Sequence[tuple[tuple[str, ...], tuple[Served, ...]]]
 
@@ -24,7 +24,8 @@ class PlanLimits:
     Attributes:
         scrape_seconds: How often Prometheus scrapes the engines; `$window` is at least four times
             that. Too small a number makes rates empty, too large a one makes them late.
-        longest_bytes: Longest text of a query, the question for the age of its samples included.
+        longest_bytes: Longest text of a query, the questions for the age of its samples and the
+            count of its series included.
             Prometheus takes megabytes, proxies in front of it often do not. A query of a single
             workload is never cut.
         most_groups: Most workloads in one query over histograms. Such a query costs Prometheus as
@@ -35,7 +36,7 @@ class PlanLimits:
     """
 
     scrape_seconds: float = 15.0
-    longest_bytes: int = 64 * 1024
+    longest_bytes: int = 96 * 1024
     most_groups: int = 300
     recorded: bool = False
 
@@ -234,7 +235,8 @@ def _within(members: Members, most: int) -> Iterator[Members]:
 def _short_enough(members: Members, template: str, group: Group, longest: int) -> Iterator[Members]:
     """Yield parts whose query is at most so many bytes long; at least one member in each."""
     bare = matchers(dict.fromkeys(group.labels, ("", "")))
-    parts = [template, *group.shape.selectors]
+    selectors = group.shape.selectors
+    parts = [template, *selectors, *selectors[:1]]  # the first is counted, too
     texts = [fill(part, bare, group.labels, group.range_seconds) for part in parts]
     fixed = sum(len(text.encode()) for text in texts)
     fixed += len(parts) * (_AROUND + sum(map(len, group.labels)))

@@ -4,6 +4,9 @@ A question is asked with the age of its samples: the same query evaluates `times
 series behind it, so that a value and its age belong to one moment. A value without a newer raw
 sample behind it is an echo (`rate()[5m]` answers for five minutes after its target died) and is
 dropped.
+
+How many raw series there are is asked with it, too: Prometheus forgets the series of a failed
+scrape at once, and a sum over the targets that are left looks as fresh as the whole.
 """
 
 import math
@@ -17,7 +20,7 @@ from autoscaler.adapters.prometheus.plan import PlannedQuery
 from autoscaler.adapters.prometheus.windows import Holes
 
 PART: Final = "inference_autoscaler_part"
-"""Label that tells values from ages in an answer."""
+"""Label that tells values, ages and counts apart in an answer."""
 
 MOST_POINTS: Final = 10_000
 """Prometheus refuses more than 11,000 points of a series."""
@@ -46,12 +49,14 @@ class Rows:
         ages: For each selector, the points of its newest raw sample.
         faults: Why a combination of label values cannot be used, in one sentence.
         pods: Where a query gives a value for each pod: the points of each, and of its raw samples.
+        counts: How many raw series the first selector finds, as points.
     """
 
     values: Mapping[Key, Points]
     ages: tuple[Mapping[Key, Points], ...]
     faults: Mapping[Key, str]
     pods: Mapping[Key, Mapping[str, tuple[Points, Points]]]
+    counts: Mapping[Key, Points]
 
 
 class Question:
@@ -62,7 +67,7 @@ class Question:
 
     Attributes:
         planned: The query and whom it serves.
-        text: What is sent: the query and the age of its samples.
+        text: What is sent: the query, the age of its samples and the count of its series.
         holes: Which points of the grid are missing.
         head: The newest point that was ever wanted; None before the first cycle.
         most_points: Points asked for at once; halved when an answer is too large.
@@ -82,7 +87,7 @@ class Question:
         self.holes = Holes()
         self.head: int | None = None
         self._phase = _phase(planned)
-        rows = (1 + len(planned.selectors)) * max(1, len(planned.serves))
+        rows = (2 + len(planned.selectors)) * max(1, len(planned.serves))
         self._full = max(2, min(MOST_POINTS, MOST_SAMPLES // rows))
         self.most_points = self._full
 
@@ -159,14 +164,15 @@ class Question:
 
 
 def dated(planned: PlannedQuery) -> str:
-    """Return the query text with the ages of its samples beside its values.
+    """Return the query text: its values, the ages of its samples, the count of its raw series.
 
-    Where a plan knows of no selector (the query reads no series) the values stand alone.
+    Of several selectors the first is counted. Where a plan knows of no selector (the query reads
+    no series) the values stand alone.
     """
     names = [*planned.labels, *(["pod"] if _BY_POD.search(planned.promql) else [])]
-    by = f" by ({', '.join(dict.fromkeys(names))})" if names else ""
     parts = [f"(\n{planned.promql}\n)"]
-    parts += [f"max{by} (timestamp({selector}))" for selector in planned.selectors]
+    parts += [f"max{_by(names)} (timestamp({selector}))" for selector in planned.selectors]
+    parts += [f"count{_by(planned.labels)} ({selector})" for selector in planned.selectors[:1]]
     return "\nor ".join(
         f'label_replace({part}, "{PART}", "{number}", "", "")' for number, part in enumerate(parts)
     )
@@ -208,6 +214,10 @@ def raw_times(
     return found, tuple(newest)
 
 
+def _by(names: Sequence[str]) -> str:
+    return f" by ({', '.join(dict.fromkeys(names))})" if names else ""
+
+
 def _phase(planned: PlannedQuery) -> int:
     """Spread long steps over their length, by what is asked and not by whom it serves."""
     if planned.step_seconds <= SPREAD_FROM_SECONDS:
@@ -226,6 +236,7 @@ class _Sorter:
         self.ages: tuple[dict[Key, Points], ...] = tuple({} for _ in planned.selectors)
         self.pods: dict[Key, dict[str, Points]] = {}
         self.pod_ages: dict[Key, dict[str, Points]] = {}
+        self.counts: dict[Key, Points] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
         metric, points = row.get("metric", {}), row.get("values")
@@ -237,13 +248,15 @@ class _Sorter:
             self._value(key, metric, points)
         elif points and part.isdecimal() and int(part) <= len(self.ages):
             self._age(key, metric, points, self.ages[int(part) - 1])
+        elif points and part == str(len(self.ages) + 1):
+            self.counts[key] = points
 
     def rows(self) -> Rows:
         pods: dict[Key, dict[str, tuple[Points, Points]]] = {}
         for key, values in self.pods.items():
             ages = self.pod_ages.get(key, {})
             pods[key] = {pod: (points, ages.get(pod, ())) for pod, points in values.items()}
-        return Rows(self.values, self.ages, self.faults, pods)
+        return Rows(self.values, self.ages, self.faults, pods, self.counts)
 
     def _value(self, key: Key, metric: Mapping[str, str], points: Points | None) -> None:
         labels = self.planned.labels

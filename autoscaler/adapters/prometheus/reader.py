@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final, Self
 
@@ -11,32 +11,16 @@ import numpy as np
 
 from autoscaler.adapters.prometheus.answers import Answer
 from autoscaler.adapters.prometheus.errors import SourceError
-from autoscaler.adapters.prometheus.memory import SignalMemory
+from autoscaler.adapters.prometheus.memory import SignalMemory, SignalsSeen
 from autoscaler.adapters.prometheus.plan import QueryPlan
 from autoscaler.adapters.prometheus.questions import Question, Rows
 from autoscaler.adapters.prometheus.source import PrometheusSource
-from autoscaler.core.observation import Gap, GapReason, PodSample, Series
+from autoscaler.core.observation import Gap, GapReason
 from autoscaler.core.workload import FleetSpec
 from autoscaler.telemetry.report import SourceReport
 
 MAX_SKEW_SECONDS: Final = 10.0
 """Clocks that differ by more are told of. The header that shows it is exact to a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignalsSeen:
-    """What was seen of one workload.
-
-    Attributes:
-        signals: The series by signal name, where there is any sample within the window.
-        missing: What was lacking in the newest answer; such a signal may still have a series.
-        pod_samples: The newest sample of each pod, where a query keeps the label `pod`: by signal,
-            then by pod.
-    """
-
-    signals: Mapping[str, Series] = field(default_factory=dict)
-    missing: Mapping[str, Gap] = field(default_factory=dict)
-    pod_samples: Mapping[str, Mapping[str, PodSample]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -287,7 +271,7 @@ class SignalReader:
             )
         notes = {name: self._note_on(name) for name in self._memory.questions}
         return {
-            workload.key: SignalsSeen(*self._memory.seen(workload.key, now, notes))
+            workload.key: self._memory.seen(workload.key, now, notes)
             for workload in fleet.workloads
         }
 

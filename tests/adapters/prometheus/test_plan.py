@@ -27,7 +27,7 @@ def served(plan: QueryPlan) -> list[tuple[str, str]]:
 
 
 def asked_bytes(query: PlannedQuery) -> int:
-    """How long the text is that is sent: values, and the ages of the samples behind them."""
+    """How long the text is that is sent: values, ages of samples, count of series."""
     return len(dated(query).encode())
 
 
@@ -44,6 +44,23 @@ def test_workloads_that_ask_the_same_are_one_query() -> None:
     assert (query.window_seconds, query.step_seconds, query.range_seconds) == (120, 15, 61)
     assert (query.costly, query.apart, query.workloads) == (False, "", 2)
     assert (plan.signals, plan.saved) == (2, 1)
+
+
+def test_values_ages_and_the_count_of_series_are_one_question() -> None:
+    sums = "sum by ($labels) (a{$match} + b{$match})"
+    (query,) = plan_queries(fleet_of([asking("a", sums, model="a")])).queries
+
+    parts = [line.split(", ")[0] for line in dated(query).splitlines()]
+
+    assert parts == [
+        "label_replace((",
+        'sum by (model) (a{model="a"} + b{model="a"})',
+        ")",
+        'or label_replace(max by (model) (timestamp(a{model="a"}))',
+        'or label_replace(max by (model) (timestamp(b{model="a"}))',
+        'or label_replace(count by (model) (a{model="a"})',
+    ]
+    parse(dated(query))
 
 
 def test_equal_matchers_of_two_workloads_are_served_both() -> None:

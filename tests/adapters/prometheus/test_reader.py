@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from autoscaler.adapters.prometheus.answers import Answer
+from autoscaler.adapters.prometheus.memory import SignalsSeen
 from autoscaler.adapters.prometheus.plan import plan_queries
-from autoscaler.adapters.prometheus.reader import SignalReader, SignalsSeen
+from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.settings import SourceSettings
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.core.observation import Gap, GapReason
@@ -30,10 +31,12 @@ class Models:
         }
         self.dies: dict[str, float] = {}
         self.extra: dict[str, str] = {}
+        self.series = 1
 
     def __call__(self, asked: Asked) -> Iterator[Line]:
         for model, value in self.values.items():
-            yield Line({"model": model, **self.extra}, value, self._raw(model))
+            labels = {"model": model, **self.extra}
+            yield Line(labels, value, self._raw(model), series=lambda _: self.series)
 
     def _raw(self, model: str) -> Callable[[float], float | None]:
         end = self.dies.get(model, math.inf)
@@ -108,6 +111,43 @@ def test_one_query_serves_every_workload_and_each_gets_its_own(
     assert seen["llm/code"].signals["queue"].latest == 5.0
     assert seen["llm/chat"].missing == {}
     assert len(seen["llm/chat"].signals["queue"]) == 8
+
+
+def test_the_raw_series_behind_the_newest_answer_are_counted(
+    models: Models, double: PrometheusDouble, reading: Reading
+) -> None:
+    reader, fleet = reading(double), fleet_of([wanting("chat"), wanting("code")])
+    models.series = 4
+    whole = reader.read(fleet, NOON)
+    models.series = 3
+    part = reader.read(fleet, NOON + 15)
+    models.dies["chat"] = NOON + 16
+    gone = reader.read(fleet, NOON + 30)
+
+    assert whole["llm/chat"].parts == {"queue": 4}
+    assert part["llm/chat"].parts == part["llm/code"].parts == {"queue": 3}
+    assert gone["llm/chat"].parts == {}
+    assert gone["llm/code"].parts == {"queue": 3}
+
+
+@pytest.mark.parametrize("fault", [Fault(status=500), Fault(warnings=("a store is down",))])
+def test_nothing_is_counted_where_there_is_no_whole_answer(
+    double: PrometheusDouble, reading: Reading, fault: Fault
+) -> None:
+    reader, fleet = reading(double), fleet_of([wanting("chat")])
+    reader.read(fleet, NOON)
+    double.fault = lambda _: fault
+
+    assert reader.read(fleet, NOON + 15)["llm/chat"].parts == {}
+
+
+def test_a_count_outlives_a_change_of_the_fleet(double: PrometheusDouble, reading: Reading) -> None:
+    reader = reading(double)
+    reader.read(fleet_of([wanting("chat")]), NOON)
+
+    later = reader.read(fleet_of([wanting("chat"), wanting("code")]), NOON + 1)
+
+    assert later["llm/chat"].parts == {"queue": 1}
 
 
 def test_sample_times_are_those_of_the_raw_samples(

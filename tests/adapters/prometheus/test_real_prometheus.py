@@ -2,19 +2,33 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoscaler.adapters.live import LiveObserver, TargetSeen
+from autoscaler.adapters.prometheus.memory import SignalsSeen
 from autoscaler.adapters.prometheus.plan import PlanLimits, plan_queries
-from autoscaler.adapters.prometheus.reader import SignalReader, SignalsSeen
+from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.settings import SourceSettings
 from autoscaler.adapters.prometheus.source import PrometheusSource
-from autoscaler.core.observation import GapReason, Series
+from autoscaler.core.decision import Decision
+from autoscaler.core.observation import (
+    Gap,
+    GapReason,
+    Intervention,
+    NodePoolStatus,
+    PodStatus,
+    ReplicaStatus,
+    Series,
+)
+from autoscaler.core.planner import FleetState, plan_cycle
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from tests.adapters.prometheus.fleets import P95, asking_all, fleet_of
+from tests.builders import PerReplica, a_fleet, a_workload
 from tests.fakes.exporter import DcgmNode, Exporter, VllmEngine
 from tests.fakes.prometheus import RealPrometheus
 
@@ -39,6 +53,8 @@ def wanting(model: str, **queries: str) -> ScaledWorkload:
 
 
 ENGINES = ("busy", "calm", "dies", "lives", "stays", "resets", "idle", "late", "steady", "returns")
+FOUR = ("four-0", "four-1", "four-2", "four-3")
+"""Replicas of one model."""
 
 
 class Pair:
@@ -46,11 +62,12 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.engines = {name: VllmEngine(name) for name in ENGINES}
+        self.engines |= {name: VllmEngine("four") for name in FOUR}
         gpus = DcgmNode(**{"free": 0.0, "chat-0": 40.0, "chat-1": 80.0})
         self.exporter = Exporter(**self.engines, gpus=gpus)
         where = self.exporter.address
         targets: dict[str, tuple[str, dict[str, str]]]
-        targets = {path: (where, {}) for path in (*ENGINES, "gpus")}
+        targets = {path: (where, {}) for path in (*self.engines, "gpus")}
         self.prometheus = RealPrometheus(folder, targets)
 
 
@@ -300,3 +317,88 @@ def test_a_restart_of_prometheus_keeps_the_window_and_heals(world: World) -> Non
     assert down.signals["queue"].latest == 5.0
     assert back.signals["queue"].latest == 5.0
     assert samples(back, "queue") > samples(before, "queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A target whose replicas are all ready."""
+
+    replicas: ReplicaStatus
+    pods: tuple[PodStatus, ...] = ()
+    interventions: tuple[Intervention, ...] = ()
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Targets of one size."""
+
+    size: int
+    missing: Mapping[str, Gap] = field(default_factory=dict)
+    observed: Mapping[str, TargetSeen] = field(default_factory=dict)
+
+    def read(self, fleet: FleetSpec, now: float) -> "Cluster":
+        status = ReplicaStatus(self.size, self.size)
+        return Cluster(self.size, {}, {one.key: Running(status) for one in fleet.workloads})
+
+
+class NoPools:
+    """A cluster without node pools."""
+
+    def read(
+        self,
+        fleet: FleetSpec,
+        now: float,
+    ) -> tuple[Mapping[str, NodePoolStatus], Mapping[str, Gap]]:
+        return {}, {}
+
+
+@pytest.mark.parametrize(
+    ("query", "target", "whole", "left"),
+    [
+        pytest.param(QUEUE, 10.0, 39.0, 11.0, id="gauge"),
+        pytest.param(TOKENS, 110.0, 360.0, 140.0, id="rate"),
+        pytest.param(TTFT, 2.5, 9.0, 10.0, id="histogram"),
+    ],
+)
+def test_what_the_targets_that_are_left_say_lowers_nothing(
+    world: World, query: str, target: float, whole: float, left: float
+) -> None:
+    for name in FOUR:
+        world.engines[name].waiting = world.engines[name].ttft_seconds = 10.0
+    load = {"query": query, "windowSeconds": 60, "stepSeconds": 1}
+    chat = a_workload(
+        PerReplica(target=target), name="four", signals={"load": load}, match={"model_name": "four"}
+    )
+    fleet, cluster = a_fleet(chat), Cluster(4)
+    live = LiveObserver(signals=world.reader, targets=cluster, pools=NoPools(), seconds=4.0)
+
+    def until(holds: Callable[[str, float], bool]) -> Decision:
+        """Decide every fifth of a second, until what is said of the signal and its value hold."""
+        found: list[Decision] = []
+
+        def once() -> bool:
+            snapshot = live.observe(fleet, now())
+            plan, _ = plan_cycle(fleet, FleetState(), snapshot)
+            found.append(plan.decisions[chat.key])
+            (reading,) = found[-1].readings
+            time.sleep(0.2)
+            return holds(reading.why, reading.value or 0.0)
+
+        world.prometheus.until(once, "the workload is decided as expected")
+        return found[-1]
+
+    until(lambda why, value: not why and value > whole)
+    world.exporter.dead.update(FOUR[1:])
+    part = until(lambda why, value: "series are left" in why and value < left)
+    cluster.size = 1
+    gone = until(lambda why, _: not why)
+    cluster.size = 4
+    world.exporter.dead.difference_update(FOUR)
+    back = until(lambda why, value: not why and value > whole)
+    live.close()
+
+    says = "partial: 1 of 4 series are left while 4 replicas are ready"
+    assert [reading.why for reading in part.readings] == [says]
+    assert part.replicas == 4
+    assert gone.current == 1
+    assert back.replicas == 4
