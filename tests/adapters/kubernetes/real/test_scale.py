@@ -158,7 +158,7 @@ GONE = {
     ),
     "a StatefulSet": (STATEFUL_SET, r"404, there is no such object"),
     "a custom one": (LEADER_WORKER_SET, r"404, there is no such object"),
-    "the kind": ("Deploiment", r"the cluster serves no Deploiment of apps/v1"),
+    "the kind": ("Deploymint", r"the cluster serves no Deploymint of apps/v1"),
 }
 
 
