@@ -165,10 +165,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.renew_seconds >= self.lease_seconds:
+        if self.lease_seconds - self.renew_seconds < 1.0:
+            # What is between them is the time for one change.
             raise ValueError(
-                f"renewSeconds should be less than leaseSeconds, "
-                f"not {self.renew_seconds:g} >= {self.lease_seconds:g}"
+                f"renewSeconds should be less than leaseSeconds by 1 or more, "
+                f"not {self.renew_seconds:g} and {self.lease_seconds:g}"
             )
         if self.retry_seconds + self.lease_request_seconds >= self.renew_seconds:
             raise ValueError(
