@@ -122,13 +122,13 @@ def refuse_unwritable(report: Path, *inputs: Path) -> None:
     """Refuse a report that could not be written, before anybody waits for it.
 
     Raises:
-        ConfigError: It is a folder, lies in none, or is one of the inputs.
+        ConfigError: It is there and no regular file, lies in no folder, or is one of the inputs.
     """
     from autoscaler.core.errors import ConfigError
+    from simulations.report import refuse_irregular
 
-    if report.is_dir():
-        raise ConfigError(f"{report}: cannot be written: is a directory")
-    if not report.absolute().parent.is_dir():
+    refuse_irregular(report)
+    if not Path(os.path.realpath(report)).parent.is_dir():
         raise ConfigError(f"{report}: cannot be written: no such file or directory")
     for path in inputs:
         if report.exists() and path.exists() and report.samefile(path):

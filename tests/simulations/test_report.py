@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autoscaler.cli.simulating import refuse_unwritable
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.spec import Slo
 from policies.reactive.target_tracking import TargetTracking
@@ -330,6 +331,74 @@ def test_a_report_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         write_report(a_comparison(), tmp_path / "none" / "compare.html")
     assert str(refused.value).endswith("compare.html: cannot be written: no such file or directory")
+
+
+def test_a_report_follows_a_link_and_leaves_it(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    link = tmp_path / "latest.html"
+    link.symlink_to("kept/monday.html")
+
+    for _ in range(2):  # where nothing lies yet, and over what lies there
+        write_report(a_comparison(), link)
+
+    assert link.is_symlink()
+    assert (kept / "monday.html").read_text(encoding="utf-8") == page(a_comparison())
+    assert [path.name for path in kept.iterdir()] == ["monday.html"]
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "latest.html"}
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_link_to_a_fifo(path: Path) -> None:
+    os.mkfifo(path.with_name("fifo"))
+    path.symlink_to("fifo")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        pytest.param(a_fifo, "is not a regular file", id="fifo"),
+        pytest.param(a_link_to_a_fifo, "is not a regular file", id="link to a fifo"),
+        pytest.param(a_link_to_itself, "too many levels of symbolic links", id="link to itself"),
+        pytest.param(a_socket, "is not a regular file", id="socket"),
+        pytest.param(Path.mkdir, "is a directory", id="folder"),
+    ],
+)
+def test_a_report_takes_the_place_of_nothing_but_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("compare.html")
+    make(path)
+    before = sorted((one.name, one.lstat().st_mode) for one in tmp_path.iterdir())
+
+    for refuse in (refuse_unwritable, lambda path: write_report(a_comparison(), path)):
+        with pytest.raises(ConfigError) as refused:
+            refuse(path)
+        assert str(refused.value) == f"compare.html: cannot be written: {what}"
+
+    assert sorted((one.name, one.lstat().st_mode) for one in tmp_path.iterdir()) == before
+
+
+def test_a_report_under_a_name_that_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300)
+
+    for refuse in (refuse_unwritable, lambda path: write_report(a_comparison(), path)):
+        with pytest.raises(ConfigError) as refused:
+            refuse(long)
+        assert str(refused.value) == f"{long}: cannot be written: file name too long"
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
