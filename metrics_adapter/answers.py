@@ -5,9 +5,8 @@ from typing import Any, Final
 
 import orjson
 
-from metrics_adapter.board import Board, Value, rfc3339, share
+from metrics_adapter.board import Board, Scaled, Value, resource_of, rfc3339, share
 from metrics_adapter.newest import Newest
-from metrics_adapter.plan import Target
 from metrics_adapter.pods import Pod
 from metrics_adapter.selectors import EVERYTHING, Selector, SelectorError, parse
 from metrics_adapter.statuses import RefusalError
@@ -64,9 +63,8 @@ class Answers:
         selector = read_selector("labelSelector", selector_text)
         metric_selector = read_selector("metricLabelSelector", metric_text)
         board = self._known()
-        name = asked.namespace, asked.resource, asked.name, asked.metric
-        values = board.objects.get(name)
-        if values is None:
+        values = self._of_objects(board, asked)
+        if not values:
             raise self._unknown(
                 f"no workload in namespace {asked.namespace} scales {asked.resource} "
                 f"{asked.name} and has a metric {asked.metric}"
@@ -85,6 +83,14 @@ class Answers:
             metric_selector,
             ((_object(asked.namespace, value.target), value, value.quantity) for value in values),
         )
+
+    def _of_objects(self, board: Board, asked: Custom) -> list[Value]:
+        if asked.name != "*":
+            of_one = board.objects.get((asked.namespace, asked.resource, asked.name), {})
+            return of_one.get(asked.metric, [])
+        group = board.groups.get((asked.namespace, asked.metric))
+        found = group.values if group is not None else []
+        return [value for value in found if resource_of(value.target) == asked.resource]
 
     def pods(
         self, asked: Custom, selector_text: str, metric_text: str, pods: Sequence[Pod]
@@ -174,7 +180,7 @@ class Answers:
                 raise RefusalError(503, f"{value.workload}: {lacks}")
 
 
-def _object(namespace: str, target: Target) -> dict[str, str]:
+def _object(namespace: str, target: Scaled) -> dict[str, str]:
     return _described(namespace, target.kind, target.api_version, target.name)
 
 

@@ -4,6 +4,7 @@ A board never changes. Asking it is a look-up and, with a selector, a few compar
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from metrics_adapter.plan import Forecast, Plan, Signal, Target, Workload
+from metrics_adapter.plan import Forecast, Plan, Signal, Workload, WorkloadRow
 from metrics_adapter.quantities import UnfitError, quantity_of
 from metrics_adapter.selectors import EVERYTHING, Selector
 
@@ -32,8 +33,17 @@ _FEW: Final = 8
 
 Name = tuple[str, str]
 """Namespace and metric."""
-ObjectName = tuple[str, str, str, str]
-"""Namespace, resource, object (`*` for all) and metric."""
+ObjectName = tuple[str, str, str]
+"""Namespace, resource and name of an object that is scaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """The object that is scaled."""
+
+    api_version: str
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class Value:
     """
 
     workload: str
-    target: Target
+    target: Scaled
     labels: Mapping[str, str]
     object_labels: Mapping[str, str]
     quantity: str = ""
@@ -115,7 +125,7 @@ class Board:
         time: Of the decision, Unix seconds by the controller's clock.
         max_age_seconds: An older plan answers nothing.
         groups: Values by namespace and metric.
-        objects: Values by namespace, resource of the target, its name (`*` for all), and metric.
+        objects: Values of each scaled object, by metric.
         workloads: The plan's workloads by key, for other protocols.
     """
 
@@ -123,7 +133,7 @@ class Board:
     time: float
     max_age_seconds: float
     groups: Mapping[Name, Group]
-    objects: Mapping[ObjectName, list[Value]]
+    objects: Mapping[ObjectName, Mapping[str, list[Value]]]
     workloads: Mapping[str, Workload]
 
     @property
@@ -134,7 +144,11 @@ class Board:
     @property
     def custom_names(self) -> list[str]:
         """Every custom metric as resource/metric, sorted."""
-        found = {f"{resource}/{metric}" for _, resource, _, metric in self.objects}
+        found = {
+            f"{resource}/{metric}"
+            for (_, resource, _), metrics in self.objects.items()
+            for metric in metrics
+        }
         found |= {
             f"pods/{metric}"
             for (_, metric), group in self.groups.items()
@@ -153,20 +167,25 @@ def make_board(
         before: The board of the plan before it. Names that a workload had there and has no longer
             are kept, without a number: a forecast that fails once does not vanish.
         max_age_seconds: When a plan is too old; absent: four intervals, at least a minute.
+
+    Raises:
+        ObservationError: A row of the plan is not what it should be.
     """
     groups: dict[Name, Group] = {}
-    workloads = {workload.key: workload for workload in plan.workloads}
-    for workload in plan.workloads:
-        for metric, value in _values(workload, plan.time):
-            groups.setdefault((workload.namespace, metric), Group()).values.append(value)
+    workloads: dict[str, Workload] = {}
+    for row in plan.rows():
+        workloads[f"{row.namespace}/{row.name}"] = Workload(
+            row.current, row.desired, sys.intern(row.reason), row.blind
+        )
+        for metric, value in _values(row, plan.time):
+            groups.setdefault((row.namespace, metric), Group()).values.append(value)
     if before is not None:
         _keep_names(groups, before, workloads)
-    objects: dict[ObjectName, list[Value]] = {}
+    objects: dict[ObjectName, dict[str, list[Value]]] = {}
     for (namespace, metric), group in groups.items():
         for value in group.values:
-            resource = resource_of(value.target)
-            for name in (value.target.name, "*"):
-                objects.setdefault((namespace, resource, name, metric), []).append(value)
+            name = namespace, resource_of(value.target), value.target.name
+            objects.setdefault(name, {}).setdefault(metric, []).append(value)
     return Board(
         cycle=plan.cycle,
         time=plan.time,
@@ -178,7 +197,6 @@ def make_board(
     )
 
 
-@lru_cache(maxsize=256)
 def _plural(kind: str) -> str:
     """Return the resource of a kind, as its authors will have called it."""
     name = kind.lower()
@@ -189,10 +207,15 @@ def _plural(kind: str) -> str:
     return f"{name}s"
 
 
-def resource_of(target: Target) -> str:
+def resource_of(target: Scaled) -> str:
     """Return what requests call the kind of an object, such as deployments.apps."""
-    group, slash, _ = target.api_version.rpartition("/")
-    return f"{_plural(target.kind)}.{group}" if slash else _plural(target.kind)
+    return _resource(target.api_version, target.kind)
+
+
+@lru_cache(maxsize=256)
+def _resource(api_version: str, kind: str) -> str:
+    group, slash, _ = api_version.rpartition("/")
+    return f"{_plural(kind)}.{group}" if slash else _plural(kind)
 
 
 def servable(metric: str) -> bool:
@@ -206,10 +229,16 @@ def servable(metric: str) -> bool:
     )
 
 
-def _values(workload: Workload, now: float) -> Iterator[tuple[str, Value]]:
+def _values(workload: WorkloadRow, now: float) -> Iterator[tuple[str, Value]]:
     """Yield every value of a workload; the number decided and signals go before forecasts."""
     labels = {**workload.match, WORKLOAD: workload.name}
-    empty = Value(workload.key, workload.target, labels, {**workload.labels, **labels})
+    target = sys.intern(workload.target.api_version), sys.intern(workload.target.kind)
+    empty = Value(
+        f"{workload.namespace}/{workload.name}",
+        Scaled(*target, workload.target.name),
+        labels,
+        {**workload.labels, **labels},
+    )
     if workload.desired is None or workload.desired < 0:
         why = workload.blind or workload.reason or "no number was decided"
         yield DESIRED, _without(empty, f"{DESIRED}: {why}")
@@ -287,7 +316,8 @@ def _with(
         number=number,
         sampled=sampled,
         expires=math.inf if longest is None else sampled + longest,
-        item=orjson.dumps(item),
+        # A copy of the right size: orjson's own holds on to 4 KiB.
+        item=bytes(memoryview(orjson.dumps(item))),
     )
 
 

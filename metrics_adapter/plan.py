@@ -1,9 +1,11 @@
 """The controller's plan as it arrives: `GET /v1/plan`, checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SkipValidation, ValidationError
 from pydantic.alias_generators import to_camel
 
 from autoscaler.core.errors import ObservationError
@@ -62,15 +64,12 @@ class Forecast(_Wire):
     """One row for each quantile, one column for each time."""
 
 
-class Workload(_Wire):
+class WorkloadRow(_Wire):
     """One workload: the number decided for it and what it rests on."""
 
     namespace: str
     name: str
     target: Target
-    actuation: str = "none"
-    min: int
-    max: int
     match: Mapping[str, str]
     labels: Mapping[str, str] = {}
     current: int | None
@@ -84,16 +83,27 @@ class Workload(_Wire):
     signals: Mapping[str, Signal]
     forecasts: tuple[Forecast, ...] = ()
 
-    @property
-    def key(self) -> str:
-        """namespace/name."""
-        return f"{self.namespace}/{self.name}"
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is kept of a workload.
+
+    Attributes:
+        current: Replicas found; None where the target was not seen.
+        desired: Replicas decided; None where the target was not seen.
+        reason: Why, in one word.
+        blind: Why nothing useful is seen of it; empty where something is.
+    """
+
+    current: int | None
+    desired: int | None
+    reason: str = ""
+    blind: str = ""
 
 
 class Plan(_Wire):
     """The numbers of one cycle."""
 
-    version: int
     cycle: str
     """Differs from that of every other cycle."""
 
@@ -101,11 +111,26 @@ class Plan(_Wire):
     """Of the decision, Unix seconds by the controller's clock."""
 
     interval_seconds: float
-    workloads: tuple[Workload, ...]
+    workloads: Annotated[list[Any], SkipValidation]
+    """Rows as they came; `rows` reads them one by one."""
+
+    def rows(self) -> Iterator[WorkloadRow]:
+        """Yield each workload.
+
+        One at a time: they are many, and whoever serves meanwhile must not wait for all of them.
+
+        Raises:
+            ObservationError: One is not what it should be.
+        """
+        for place, row in enumerate(self.workloads):
+            try:
+                yield WorkloadRow.model_validate(row)
+            except ValidationError as error:
+                raise _wrong(error, "workloads", place) from error
 
 
 def read_plan(body: bytes) -> Plan:
-    """Read the document.
+    """Read the document, all but its rows.
 
     Raises:
         ObservationError: It is not a plan, or of a version that is not known here.
@@ -119,6 +144,10 @@ def read_plan(body: bytes) -> Plan:
     except (orjson.JSONDecodeError, KeyError) as error:
         raise ObservationError(f"the plan is no JSON document with a version: {error}") from error
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ObservationError(f"the plan: {where}: {first['msg']}") from error
+        raise _wrong(error) from error
+
+
+def _wrong(error: ValidationError, *place: object) -> ObservationError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, (*place, *first["loc"])))
+    return ObservationError(f"the plan: {where}: {first['msg']}")

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from autoscaler.core.errors import ObservationError
-from metrics_adapter.plan import Target
+from metrics_adapter.board import Scaled
 from metrics_adapter.statuses import RefusalError
 
 KEPT_SECONDS: Final = 5.0
@@ -41,7 +41,7 @@ class Pod:
     labels: Mapping[str, str]
     owner: tuple[str, str]
 
-    def belongs_to(self, target: Target) -> bool:
+    def belongs_to(self, target: Scaled) -> bool:
         """Whether the target's controller made it."""
         return self.owner == (target.kind, target.name)
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -9,6 +10,8 @@ EXTERNAL: Final = "external.metrics.k8s.io"
 CUSTOM: Final = "custom.metrics.k8s.io"
 VERSIONS: Final = {EXTERNAL: "v1beta1", CUSTOM: "v1beta2"}
 LONGEST_SEGMENT: Final = 253
+_SHORT: Final = 300
+"""Longer paths are not remembered: memory stays small whatever is asked."""
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
 
@@ -98,6 +101,10 @@ def read_path(raw: str) -> Asked | None:
     Segments are split before they are decoded, so that no escape makes a separator; empty ones,
     dots, and what is no printable text are refused.
     """
+    return _remembered(raw) if len(raw) <= _SHORT else _read(raw)
+
+
+def _read(raw: str) -> Asked | None:
     if not raw.startswith("/") or not raw.isascii() or _ESCAPE.search(raw):
         return None
     if raw in _HEALTH:
@@ -109,6 +116,10 @@ def read_path(raw: str) -> Asked | None:
             return None
         segments.append(segment)
     return _asked(segments)
+
+
+_remembered = lru_cache(maxsize=16384)(_read)
+"""The same paths are asked for again and again."""
 
 
 def _decoded(escaped: str) -> str | None:

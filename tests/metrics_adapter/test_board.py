@@ -38,8 +38,8 @@ def a_forecast(signal: str = "load", **more: Any) -> dict[str, Any]:
 def test_the_controller_s_own_document_can_be_read() -> None:
     plan = read_plan(written_by_the_controller())
 
-    (workload,) = plan.workloads
-    assert (workload.key, workload.desired) == ("llm/chat", 5)
+    (workload,) = plan.rows()
+    assert (workload.namespace, workload.name, workload.desired) == ("llm", "chat", 5)
     assert workload.signals["load"].value == 50.0
     assert workload.signals["load"].max_age_seconds == 60.0
     assert workload.signals["load"].role == "other"
@@ -52,6 +52,7 @@ def test_the_controller_s_own_document_can_be_read() -> None:
         pytest.param(b"{}", "the plan is no JSON document with a version: 'version'", id="empty"),
         pytest.param(b"[]", "the plan should be of version 1, not None", id="a list"),
         pytest.param(b'{"version":2}', "the plan should be of version 1, not 2", id="version"),
+        pytest.param(b'{"version":1}', "the plan: cycle: Field required", id="no cycle"),
         pytest.param(
             a_document(a_row(desired="many")), "the plan: workloads.0.desired: Input", id="a word"
         ),
@@ -59,7 +60,7 @@ def test_the_controller_s_own_document_can_be_read() -> None:
 )
 def test_what_is_no_plan_says_why(document: bytes, message: str) -> None:
     with pytest.raises(ObservationError) as refused:
-        read_plan(document)
+        list(read_plan(document).rows())
 
     assert str(refused.value).startswith(message)
 
@@ -243,7 +244,7 @@ def test_objects_are_called_as_kubernetes_calls_their_kind(
 
     board = a_board(a_row(target=target))
 
-    assert ("llm", resource, "chat", "load") in board.objects
+    assert "load" in board.objects["llm", resource, "chat"]
     assert f"{resource}/load" in board.custom_names
 
 
