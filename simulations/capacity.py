@@ -78,7 +78,7 @@ def most_at_once(trace: Trace, profile: Profile) -> int:
         part = slice(first, first + _PIECE)
         prompts = trace.prompt_tokens[part].astype(np.float64)
         outputs = trace.output_tokens[part].astype(np.float64)
-        held = prompts + outputs - 1 <= profile.kv_tokens
+        held = prompts + outputs <= profile.longest_request
         begins = trace.arrivals[part][held]
         ends = begins + _alone(prompts[held], outputs[held], profile)
         change += np.bincount(begins.astype(np.int64), minlength=seconds + 1)

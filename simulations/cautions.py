@@ -20,11 +20,19 @@ def cautions_of(score: Score, workload: ScaledWorkload, trace_seconds: float) ->
 def unserved(score: Score, workload: ScaledWorkload, trace_seconds: float) -> list[str]:
     """Return why some requests were not served, if some were not."""
     spec, found = workload.spec, list[str]()
-    if score.failed:
-        kv_tokens = profile_of(spec.replica).kv_tokens
+    profile = profile_of(spec.replica)
+    if score.too_long:
+        one = score.too_long == 1
         found.append(
-            f"{score.failed:,} of {score.requests:,} requests were refused: prompt and answer do "
-            f"not fit the KV cache of a replica ({kv_tokens:,} tokens)."
+            f"{score.too_long:,} of {score.requests:,} requests {'is' if one else 'are'} longer "
+            f"than the model's context of {profile.context_tokens:,} tokens, prompt and answer "
+            f"together, and {'was' if one else 'were'} refused."
+        )
+    refused = score.failed - score.too_long
+    if refused:
+        found.append(
+            f"{refused:,} of {score.requests:,} requests were refused: prompt and answer do "
+            f"not fit the KV cache of a replica ({profile.kv_tokens:,} tokens)."
         )
     if score.unfinished:
         later = score.seconds - trace_seconds

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
+import numpy as np
+
 from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.node_pools import Demand, NodePool, nodes_needed
@@ -30,7 +32,7 @@ from simulations.pool import Member, Phase, ReplicaPool
 from simulations.profiles import Profile, profile_of
 from simulations.request import Request
 from simulations.scrapes import Scrapes
-from simulations.trace import Trace
+from simulations.trace import IntArray, Trace
 from simulations.track import Track
 
 MOST_DETAILED = 2_000_000
@@ -159,9 +161,9 @@ class SimulatedCluster:
         self._scrapes_done = 0
         self.nodes = _nodes_for(workload, pools, ready, provisioning)
         self._detailed = len(trace) <= MOST_DETAILED
-        self.pool = self._pool_of(
-            engine, profile or profile_of(spec.replica), ready, cold_start or self._cold_start
-        )
+        profile = profile or profile_of(spec.replica)
+        self._too_long = _beyond_context(trace, profile)
+        self.pool = self._pool_of(engine, profile, ready, cold_start or self._cold_start)
         self.pool.offer(trace.arrivals, trace.prompt_tokens, trace.output_tokens)
         self._shows_pods = any(policy.needs_pods for policy in spec.policies)
         self._tracks = {
@@ -170,6 +172,11 @@ class SimulatedCluster:
         }
         longest = max((track.range_seconds for track in self._tracks.values()), default=0.0)
         self._scrapes = Scrapes(scrape_seconds, longest)
+
+    @property
+    def too_long(self) -> int:
+        """Requests that have arrived and were refused for they exceed the model's context."""
+        return int(self._too_long.searchsorted(self.pool.arrived))
 
     @property
     def served(self) -> bool:
@@ -386,6 +393,13 @@ class SimulatedCluster:
             started=self._start + member.allocated,
             ready_changed=self._start + (member.ready_at if ready else member.allocated),
         )
+
+
+def _beyond_context(trace: Trace, profile: Profile) -> IntArray:
+    """Return which requests of a trace exceed the model's context, by their place; rising."""
+    if profile.context_tokens is None:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(trace.prompt_tokens + trace.output_tokens > profile.context_tokens)
 
 
 def refuse_too_many(ready: int) -> None:

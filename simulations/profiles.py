@@ -40,6 +40,8 @@ class Profile:
         max_sequences: Sequences in the running batch at most.
         step_tokens: Tokens in one step at most (max_num_batched_tokens).
         overhead_seconds: Time outside the engine for each answer, before its first token.
+        context_tokens: Tokens of prompt and answer together that the model takes at most; None
+            where that is not known: then only the KV cache limits them.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Profile:
     max_sequences: int
     step_tokens: int
     overhead_seconds: float
+    context_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits under which a step could have no room for the decodes.
@@ -62,7 +65,8 @@ class Profile:
         Raises:
             ValueError: A limit is not positive, or more sequences decode than a step has tokens.
         """
-        if min(self.gpus, self.kv_tokens, self.max_sequences, self.step_tokens) < 1:
+        limits = (self.gpus, self.kv_tokens, self.max_sequences, self.step_tokens)
+        if min(limits) < 1 or (self.context_tokens is not None and self.context_tokens < 1):
             raise ValueError(f"{self.name}: every limit should be at least 1")
         if self.max_sequences > self.step_tokens:
             raise ValueError(
@@ -89,9 +93,19 @@ class Profile:
             + self.attended_seconds * attended
         )
 
+    @property
+    def longest_request(self) -> int:
+        """Tokens of prompt and answer together that a replica takes at most.
+
+        The KV cache of an empty replica must hold them but for the last one, which is not kept;
+        and they must not exceed the model's context, as vLLM demands of prompt and max_tokens.
+        """
+        fitting = self.kv_tokens + 1
+        return fitting if self.context_tokens is None else min(fitting, self.context_tokens)
+
     def can_hold(self, prompt_tokens: int, output_tokens: int) -> bool:
-        """Whether a request fits the KV cache of an empty replica; its last token is not kept."""
-        return prompt_tokens + output_tokens - 1 <= self.kv_tokens
+        """Whether a request fits an empty replica: its KV cache, and the model's context."""
+        return prompt_tokens + output_tokens <= self.longest_request
 
 
 @cache
@@ -143,4 +157,5 @@ def _profile(row: Mapping[str, str]) -> Profile:
         max_sequences=int(row["max_seqs"]),
         step_tokens=int(row["budget"]),
         overhead_seconds=float(row["ovh_ms"]) * 1e-3,
+        context_tokens=int(row["context_tokens"]) if row["context_tokens"] else None,
     )

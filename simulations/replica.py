@@ -106,10 +106,14 @@ class Replica:
         """Put a request at the end of the wait list; `advance(now)` has been called.
 
         Raises:
-            ValueError: The request can never fit the KV cache.
+            ValueError: The request can never fit the KV cache, or exceeds the model's context.
         """
         if not self.profile.can_hold(request.prompt_tokens, request.output_tokens):
-            raise ValueError(f"request {request.index} can never fit the KV cache")
+            raise ValueError(
+                f"request {request.index} can never fit: prompt and answer have "
+                f"{request.prompt_tokens + request.output_tokens:,} tokens, at most "
+                f"{self.profile.longest_request:,} are held"
+            )
         if self._step_ends is None:
             self._clock = max(self._clock, now)
         request.routed = now

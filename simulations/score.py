@@ -72,6 +72,7 @@ class Score:
         pending_hours: Hours that replicas waited for a node, summed over them.
         max_nodes: The most nodes that were paid for at one time.
         node_changes: Changes of the number of nodes that were made.
+        too_long: Of the failed, those whose prompt and answer exceed the model's context.
     """
 
     requests: int
@@ -100,6 +101,7 @@ class Score:
     pending_hours: float | None = None
     max_nodes: int | None = None
     node_changes: int | None = None
+    too_long: int = 0
 
 
 def score(cluster: SimulatedCluster) -> Score:
@@ -132,6 +134,7 @@ def score(cluster: SimulatedCluster) -> Score:
         pending_hours=pool.pending_seconds(seconds) / 3600 if nodes is not None else None,
         max_nodes=nodes.most if nodes is not None else None,
         node_changes=len(cluster.node_changes) if nodes is not None else None,
+        too_long=cluster.too_long,
     )
 
 

@@ -96,7 +96,7 @@ def arrive(world: World) -> None:
     now = world.arrivals[at]
     prompt, output = world.prompts[at], world.outputs[at]
     world.minutes[minute_of(now), 0] += 1
-    if prompt + output - 1 > law.kv_tokens:
+    if prompt + output > law.longest_request:
         pool.failed += 1
         if pool.detailed:
             world.details[pool.passed + at].failed = 1

@@ -69,6 +69,7 @@ class LawRow:
     kv_token_seconds_mixed: float
     attended_seconds: float
     kv_tokens: int
+    longest_request: int
     max_sequences: int
     step_tokens: int
     overhead_seconds: float

@@ -239,9 +239,46 @@ def test_answers_of_no_token_are_one_token_and_said(run: Run) -> None:
 
 
 REFUSED = (
-    "2 of 3 requests were refused: prompt and answer do not fit the KV cache of a replica "
-    "(444,000 tokens)."
+    "2 of 3 requests are longer than the model's context of 131,072 tokens, prompt and answer "
+    "together, and were refused."
 )
+
+
+ONE_IS_LONGER = (
+    "1 of 3 requests is longer than the model's context of 131,072 tokens, prompt and answer "
+    "together, and was refused."
+)
+NOT_FITTING = "prompt and answer do not fit the KV cache of a replica"
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_a_prompt_fills_the_context_or_exceeds_it_by_a_token(
+    run: Run, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """131,062 tokens leave room for 10; one more is refused, long before the KV cache is full."""
+    if engine == "plain":
+        monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    given(f"{OURS}0,131062,10\n1,131063,10\n2,100,10\n")
+
+    ran = run(*REPLAY)
+
+    assert (ran.code, ran.err.splitlines()[-1]) == (0, ONE_IS_LONGER)
+    score = score_of(run)
+    assert (score["failed"], score["too_long"], score["finished"]) == (1, 1, 2)
+
+
+def test_the_kv_cache_refuses_what_the_context_allows(run: Run) -> None:
+    trace = f"{OURS}0,27000,10\n1,140000,10\n2,100,10\n"
+    given(trace, profile="llama-3.1-8b/l4/tp1/bfloat16")
+
+    ran = run(*REPLAY)
+
+    assert ran.err.splitlines()[-2:] == [
+        ONE_IS_LONGER,
+        f"1 of 3 requests were refused: {NOT_FITTING} (26,000 tokens).",
+    ]
+    score = score_of(run)
+    assert (score["failed"], score["too_long"]) == (2, 1)
 
 
 def test_a_prompt_that_no_replica_can_hold_is_refused_and_said(run: Run) -> None:

@@ -92,9 +92,19 @@ moves = st.lists(
 
 
 @compiles
-@given(trace=traffic, actions=moves, on_nodes=st.booleans(), kv=st.integers(120, 300))
+@given(
+    trace=traffic,
+    actions=moves,
+    on_nodes=st.booleans(),
+    kv=st.integers(120, 300),
+    context=st.none() | st.integers(20, 140),
+)
 def test_what_is_seen_and_scored_is_the_same(
-    trace: Trace, actions: list[tuple[int, bool, int]], on_nodes: bool, kv: int
+    trace: Trace,
+    actions: list[tuple[int, bool, int]],
+    on_nodes: bool,
+    kv: int,
+    context: int | None,
 ) -> None:
     workload = a_workload(
         *CATALOGUE,
@@ -109,7 +119,7 @@ def test_what_is_seen_and_scored_is_the_same(
             trace,
             workload,
             start=START,
-            profile=a_profile(kv_tokens=kv, **LAW),
+            profile=a_profile(kv_tokens=kv, context_tokens=context, **LAW),
             pools=[a_pool(gpus=4, maximum=4, provisioning=11.0)] if on_nodes else [],
             engine=engine,
         )

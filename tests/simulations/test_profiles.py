@@ -27,7 +27,7 @@ def test_every_profile_has_its_place_in_the_name() -> None:
 
 @pytest.mark.skipif(not SOURCE.is_file(), reason="the fits are not part of the project")
 def test_the_numbers_are_those_of_the_fits() -> None:
-    names = ["profile", "model", "gpu"]
+    names = ["profile", "model", "gpu", "context_tokens"]
     with PROFILES_FILE.open(newline="") as ours, SOURCE.open(newline="") as fits:
         for row, fit in zip(csv.DictReader(ours), csv.DictReader(fits), strict=True):
             kept = {name: value for name, value in row.items() if name not in names}
@@ -77,6 +77,35 @@ def test_units_are_read_as_the_columns_say() -> None:
     assert profile.gpus == 4
 
 
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [("llama-3.1-8b", 131_072), ("llama-3.1-70b", 131_072), ("qwen3-32b", 40_960)],
+)
+def test_every_profile_knows_the_context_of_its_model(model: str, tokens: int) -> None:
+    found = {one.context_tokens for name, one in profiles().items() if name.split("/")[0] == model}
+
+    assert found == {tokens}
+
+
+@pytest.mark.parametrize(
+    ("context", "longest"),
+    [
+        pytest.param(None, 1001, id="not known: the KV cache alone, the last token is not kept"),
+        pytest.param(500, 500, id="a context shorter than the cache"),
+        pytest.param(1000, 1000, id="a context as long as the cache"),
+        pytest.param(5000, 1001, id="a context longer than the cache"),
+    ],
+)
+def test_a_request_fits_the_cache_and_the_context(context: int | None, longest: int) -> None:
+    profile = a_profile(kv_tokens=1000, context_tokens=context)
+
+    assert profile.longest_request == longest
+    assert profile.can_hold(longest - 1, 1)
+    assert profile.can_hold(1, longest - 1)
+    assert not profile.can_hold(longest, 1)
+    assert not profile.can_hold(1, longest)
+
+
 def test_a_policy_file_names_its_profile() -> None:
     assert profile_of(Replica(gpus=4, profile=NAME)).name == NAME
 
@@ -123,6 +152,7 @@ def test_a_profile_that_cannot_be_had_is_an_error(replica: Replica, message: str
     ("changes", "message"),
     [
         pytest.param({"kv_tokens": 0}, "every limit should be at least 1", id="no cache"),
+        pytest.param({"context_tokens": 0}, "every limit should be at least 1", id="no context"),
         pytest.param(
             {"max_sequences": 101},
             "max_sequences should be at most step_tokens, not 101 > 100",

@@ -155,7 +155,9 @@ def test_a_request_that_can_never_fit_is_refused() -> None:
     replica = Replica(a_profile(kv_tokens=12))
     replica.join(a_request(0, prompt=10, output=3), 0.0)
 
-    with pytest.raises(ValueError, match="request 1 can never fit the KV cache"):
+    with pytest.raises(
+        ValueError, match="request 1 can never fit: prompt and answer have 14 tokens, at most 13"
+    ):
         replica.join(a_request(1, prompt=10, output=4), 0.0)
 
     replica.advance(1.0)

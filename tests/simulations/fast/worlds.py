@@ -155,6 +155,7 @@ laws = st.builds(
     kv_token_seconds_mixed=st.sampled_from([0.0, 3.0177e-5]),
     attended_seconds=st.sampled_from([0.0, 1.7331e-6]),
     kv_tokens=st.integers(30, 150),
+    context_tokens=st.none() | st.integers(20, 60),
     max_sequences=st.integers(1, 6),
     step_tokens=st.integers(6, 40),
     overhead_seconds=st.sampled_from([0.0, 0.0081113]),
