@@ -1,6 +1,10 @@
 """What is out of the ordinary in a run, for whoever reads its numbers."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
+from autoscaler.core.node_pools import NodePool
 from autoscaler.core.workload import ScaledWorkload
+from simulations.compare import pool_holds
 from simulations.profiles import profile_of
 from simulations.score import Score
 
@@ -55,3 +59,21 @@ def slow_start(workload: ScaledWorkload, trace_seconds: float) -> list[str]:
         "whatever is asked for comes too late."
     )
     return [caution]
+
+
+def no_room(pools_of: Mapping[str, Sequence[NodePool]], gpus: int) -> Iterable[str]:
+    """Yield whose nodes can never hold a single replica, however many are asked for.
+
+    Args:
+        pools_of: The node pool of each run, by the run's name; none where there is always room.
+        gpus: GPUs of one replica.
+    """
+    for name, pools in pools_of.items():
+        for pool in pools:
+            if not pool_holds(pool, gpus):
+                nodes, each = pool.spec.nodes.max, pool.spec.gpus_per_node
+                yield (
+                    f"{name}: node pool {pool.key} never holds a replica: one has {gpus} GPUs, the "
+                    f"pool at most {nodes:,} node{'' if nodes == 1 else 's'} of {each}. It served "
+                    "nobody."
+                )

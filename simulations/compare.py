@@ -226,7 +226,16 @@ def _policy_run(candidate: Candidate, found: _Found, reference: RunResult, seed:
     if not isinstance(found, _Policy):
         raise AssertionError("a policy's task returns its run")  # for the type checker
     note = " + ".join(policy.label for policy in candidate.workload.spec.policies)
-    return Run(candidate.name, Kind.POLICY, note, found.result, reference, found.decided, seed)
+    return Run(
+        candidate.name,
+        Kind.POLICY,
+        note,
+        found.result,
+        reference,
+        found.decided,
+        seed,
+        candidate.fleet.pools,
+    )
 
 
 def _best_plan(plans: Sequence[RunResult], slo: Slo) -> RunResult:

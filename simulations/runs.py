@@ -63,6 +63,8 @@ class Run:
         reference: How the clairvoyant plan went.
         decided: What the controller decided and why; empty where there was none.
         seed: What the cold starts were drawn with.
+        pools: The node pool that a policy file's replicas waited for; none where there is always
+            room.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Run:
     reference: RunResult
     decided: Decided
     seed: int
+    pools: tuple[NodePool, ...] = ()
 
     @property
     def attainment(self) -> float:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from autoscaler.cli.simulating import with_profile
 
 if TYPE_CHECKING:  # commands import what they need when they run
-    from autoscaler.config import Source
+    from autoscaler.config import LoadedFleet, Source
     from autoscaler.core.workload import ScaledWorkload
     from simulations.runs import Candidate
 
 
 def candidates_of(
     files: Sequence[Path], slo_of: Path | None = None, profile: str | None = None
-) -> "list[Candidate]":
-    """Return every workload of the files, under one objective and on equal replicas.
+) -> "tuple[list[Candidate], list[str]]":
+    """Return every workload of the files, under one objective and on equal replicas; and warnings.
 
     Each file is read by itself: several files may hold variants of one workload.
 
@@ -27,7 +27,7 @@ def candidates_of(
     Raises:
         ConfigError: A file is wrong or cannot be simulated, or two cannot be compared.
     """
-    from autoscaler.config import LoadedFleet, read_fleet
+    from autoscaler.config import read_fleet
     from autoscaler.config.files import policy_files
     from autoscaler.config.problems import Problem
     from autoscaler.core.errors import ConfigError
@@ -63,7 +63,35 @@ def candidates_of(
     if not candidates:
         raise ConfigError(f"{', '.join(map(str, files))}: should hold a workload to compare")
     _check(candidates, sources)
-    return candidates
+    return candidates, _warnings(paths, loaded)
+
+
+def _warnings(paths: Sequence[Path], loaded: "Sequence[LoadedFleet]") -> list[str]:
+    """Return what the files allow and probably do not mean, one line each.
+
+    A file of node pools alone is read beside each of the others: whether a pool is given, named
+    and large enough shows only there. Of the pools' file counts what is true beside them all.
+    """
+    from autoscaler.config import read_fleet
+    from autoscaler.core.errors import ConfigError
+
+    shared = [path for path, one in zip(paths, loaded, strict=True) if not one.fleet.workloads]
+    own: dict[str, None] = {}
+    rests: list[tuple[str, ...]] = []
+    for path, one in zip(paths, loaded, strict=True):
+        if path in shared:
+            continue
+        warnings = one.warnings
+        if shared:
+            try:
+                warnings = read_fleet([path, *shared]).warnings
+            except ConfigError:  # it has a pool of its own in place of a shared one
+                pass
+            else:
+                rests.append(tuple(line for line in warnings if not line.startswith(f"{path}:")))
+        own |= dict.fromkeys(line for line in warnings if line.startswith(f"{path}:"))
+    both = [line for line in (rests[0] if rests else ()) if all(line in one for one in rests)]
+    return [*own, *both]
 
 
 def _only(path: Path) -> "ScaledWorkload":

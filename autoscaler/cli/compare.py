@@ -84,7 +84,7 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
     from simulations.compare import compare as run
     from simulations.run import Settings
 
-    candidates = candidates_of(files, slo_of, profile)
+    candidates, warnings = candidates_of(files, slo_of, profile)
     for candidate in candidates:
         refuse_initial(initial, candidate.workload, candidate.file)
     if not no_report:
@@ -93,6 +93,8 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
         _make_folder(journals)
     traffic = read_traffic(trace, seed=seed, scale=scale, begin=begin, end=end, quiet=quiet)
     if not quiet:
+        for warning in warnings:
+            say(f"warning: {warning}")
         _say_what(traffic, candidates)
     settings = Settings(
         start=start_of(start, traffic),

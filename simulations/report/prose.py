@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from autoscaler.core.spec import Slo
-from simulations.cautions import slow_start, unserved
+from simulations.cautions import no_room, slow_start, unserved
 from simulations.report.words import counted, duration, share
 from simulations.runs import Comparison, Kind
 
@@ -93,6 +93,7 @@ def cautions_of(comparison: Comparison) -> list[str]:
     found = unserved(comparison.reference.result.score, workload, seconds)
     if found:
         found[-1] = f"{found[-1]} So it was even for the clairvoyant plan."
+    found += no_room({run.name: run.pools for run in comparison.runs}, workload.spec.replica.gpus)
     if any(run.result.score.scale_events for run in comparison.runs if run.kind is Kind.POLICY):
         found += slow_start(workload, seconds)
     found += [

@@ -173,6 +173,60 @@ def test_plans_with_room_beside_files_that_wait_for_nodes_are_said(compare: Comp
     assert f"<li>{said}</li>" in Path("compare.html").read_text(encoding="utf-8")
 
 
+NO_POOL = "spec.replica.nodePool: no node pool here is called 'a100'"
+UNNAMED = "pools.yaml:3: metadata.name: no workload here names this pool"
+
+
+@pytest.mark.parametrize(
+    ("files", "warned"),
+    [
+        pytest.param({"a.yaml": FILE}, [], id="nothing to warn of"),
+        pytest.param({"a.yaml": PLACED}, [f"a.yaml:7: {NO_POOL}"], id="no such pool"),
+        pytest.param({"a.yaml": PLACED, "pools.yaml": POOL}, [], id="its pool is in another file"),
+        pytest.param(
+            {"pools.yaml": POOL, "a.yaml": PLACED, "b.yaml": FILE}, [], id="one of them names it"
+        ),
+        pytest.param({"a.yaml": FILE, "pools.yaml": POOL}, [UNNAMED], id="nobody names it"),
+        pytest.param(
+            {
+                "a.yaml": PLACED,
+                "b.yaml": f"{PLACED}---\n{POOL}",
+                "pools.yaml": POOL.replace("max: 3", "max: 2"),
+            },
+            ["a.yaml:6: spec.replicas.max: 6 replicas of 4 GPUs need 3 nodes of 8, and node pool"],
+            id="one has a pool of its own",
+        ),
+    ],
+)
+def test_what_check_warns_of_is_said_before_the_runs(
+    compare: Compare, files: dict[str, str], warned: list[str]
+) -> None:
+    code, _, err = compare(files, "--no-report")
+    quiet = compare(files, "--no-report", "--quiet")
+
+    lines = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert code == 0
+    assert err.splitlines()[: len(lines)] == lines
+    assert len(lines) == len(warned)
+    for line, start in zip(lines, warned, strict=True):
+        assert line.startswith(f"warning: {start}")
+    assert (quiet[0], quiet[2]) == (0, "")
+
+
+def test_a_pool_that_never_holds_a_replica_is_said_of_the_run(compare: Compare) -> None:
+    small = POOL.replace("gpusPerNode: 8", "gpusPerNode: 1")
+
+    code, _, err = compare({"small.yaml": f"{PLACED}---\n{small}", "roomy.yaml": FILE})
+
+    said = (
+        "small: node pool a100 never holds a replica: one has 4 GPUs, the pool at most 3 nodes of "
+        "1. It served nobody."
+    )
+    assert code == 0
+    assert [line for line in err.splitlines() if "never holds" in line] == [said]
+    assert f"<li>{said}</li>" in Path("compare.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("file", ["chat.yaml", "both.yaml"])
 def test_a_replays_journal_is_that_of_a_comparison_to_the_byte(
     compare: Compare, trace: Path, file: str
