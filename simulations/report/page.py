@@ -17,6 +17,7 @@ from simulations.report.series import Grid, chart_data
 from simulations.report.trade import trade_of
 from simulations.report.words import counted, duration, share, since_start
 from simulations.runs import Comparison, Kind, Run
+from simulations.score import Score
 
 MOST_CHANGES: Final = 500
 """Changes that are listed for one run; the charts show all."""
@@ -128,11 +129,27 @@ def _run(run: Run, index: int, comparison: Comparison, grid: Grid) -> dict[str, 
         "note": run.note,
         "short": f"{share(run.attainment)}, {run.gpu_hours:,.2f} GPU-hours",
         "sentence": sentence,
+        "latencies": _latencies(score),
         "open": run.kind is Kind.POLICY,
         "charts": [{"kind": kind, "head": head} for kind, head in charts],
         "forecast": _forecast(run.decided.forecasts),
         "decided": _decided(run.decided, grid) if run.kind is Kind.POLICY else None,
     }
+
+
+def _latencies(score: Score) -> list[dict[str, str]]:
+    """Return how long users waited: a row for each latency, a dash where nobody has one."""
+    return [
+        {
+            "name": name,
+            **{p: duration(getattr(times, p) if times else None) for p in ("p50", "p95", "p99")},
+        }
+        for name, times in (
+            ("first token", score.ttft),
+            ("between tokens", score.itl),
+            ("whole answer", score.e2e),
+        )
+    ]
 
 
 def _forecast(forecasts: Forecasts | None) -> dict[str, str] | None:
