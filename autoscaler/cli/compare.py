@@ -13,6 +13,7 @@ from autoscaler.cli.simulating import (
     ColdStartSpread,
     Initial,
     Interval,
+    Journals,
     NoReport,
     Profile,
     Quiet,
@@ -20,6 +21,7 @@ from autoscaler.cli.simulating import (
     Scrape,
     Seed,
     Start,
+    make_folder,
     processes_for,
     refuse_initial,
     refuse_unwritable,
@@ -51,10 +53,7 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
     ] = None,
     report: ReportFile = REPORT,
     no_report: NoReport = False,
-    journals: Annotated[
-        Path | None,
-        typer.Option(help="A folder for a journal of each run, for `explain` and `verify`."),
-    ] = None,
+    journals: Journals = None,
     start: Start = None,
     interval: Interval = 15.0,
     scrape: Scrape = 15.0,
@@ -90,7 +89,7 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
     if not no_report:
         refuse_unwritable(report, trace, *files)
     if journals is not None:
-        _make_folder(journals)
+        make_folder(journals)
     traffic = read_traffic(trace, seed=seed, scale=scale, begin=begin, end=end, quiet=quiet)
     if not quiet:
         for warning in warnings:
@@ -123,16 +122,6 @@ def compare(  # noqa: PLR0917  # typer turns each into an option
         _print_table(comparison)
     if not quiet:
         _say_next(comparison, None if no_report else report)
-
-
-def _make_folder(journals: Path) -> None:
-    from autoscaler.core.errors import ConfigError
-    from autoscaler.journal.writing import why
-
-    try:
-        journals.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{journals}: cannot be made: {why(error)}") from error
 
 
 def _say_what(traffic: "Trace", candidates: "Sequence[Candidate]") -> None:

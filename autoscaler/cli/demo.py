@@ -9,9 +9,11 @@ import typer
 
 from autoscaler.cli.simulating import (
     AsJson,
+    Journals,
     NoReport,
     Quiet,
     ReportFile,
+    make_folder,
     processes_for,
     refuse_unwritable,
 )
@@ -54,6 +56,7 @@ def demo(
     ] = None,
     report: ReportFile = REPORT,
     no_report: NoReport = False,
+    journals: Journals = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,10 +73,12 @@ def demo(
     settings = Settings(start=START if traffic.start is None else traffic.start)
     if not no_report:
         refuse_unwritable(report, *([] if trace is None else [trace]))
+    if journals is not None:
+        make_folder(journals)
     if not quiet:
         say(story(traffic, workloads[OURS], settings, bundled=trace is None))
     seen = _watch(traffic, workloads[OURS], settings, quiet=quiet or as_json, speed=speed)
-    comparison = _compare(traffic, workloads, settings, quiet=quiet)
+    comparison = _compare(traffic, workloads, settings, journals, quiet=quiet)
     if not (seen or quiet or as_json):
         say("\n".join(told(comparison)))
     if not no_report:
@@ -89,6 +94,9 @@ def demo(
         say(f"\n{verdict(scores, workloads[OURS].spec.slo)}")
         if not no_report:
             say(f"Report, with pictures and every decision's reason: {report}")
+        if journals is not None:
+            name, journal = workloads[OURS].metadata.name, journals / f"{OURS}.jsonl"
+            say(f"Why a decision was made: autoscaler explain {name} --journal {journal}")
         say(
             "Next, run autoscaler init my-policies, edit the file in it, and try it on your own "
             f"traffic:\nautoscaler replay --trace YOUR.csv --workload my-policies/{OURS}.yaml"
@@ -194,6 +202,7 @@ def _compare(
     traffic: "Trace",
     workloads: "Mapping[str, ScaledWorkload]",
     settings: "Settings",
+    journals: Path | None,
     *,
     quiet: bool,
 ) -> "Comparison":
@@ -204,7 +213,14 @@ def _compare(
     candidates = [Candidate(name, workload) for name, workload in workloads.items()]
     jobs = processes_for(traffic)
     with bars(quiet=quiet) as on_progress:
-        return compare(traffic, candidates, settings, jobs=jobs, on_progress=on_progress)
+        return compare(
+            traffic,
+            candidates,
+            settings,
+            jobs=jobs,
+            journals=journals,
+            on_progress=on_progress,
+        )
 
 
 def _print(comparison: "Comparison") -> None:

@@ -68,6 +68,10 @@ Seed = Annotated[
 ReportFile = Annotated[
     Path, typer.Option(help="Where to write the report, one HTML file that needs nothing else.")
 ]
+Journals = Annotated[
+    Path | None,
+    typer.Option(help="A folder for a journal of each run, for `explain` and `verify`."),
+]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no words.")]
@@ -133,3 +137,18 @@ def refuse_unwritable(report: Path, *inputs: Path) -> None:
     for path in inputs:
         if report.exists() and path.exists() and report.samefile(path):
             raise ConfigError(f"{report}: is also read by this command; name another report")
+
+
+def make_folder(journals: Path) -> None:
+    """Make the folder of the journals, and those above it, where they are not there.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    from autoscaler.core.errors import ConfigError
+    from autoscaler.journal.writing import why
+
+    try:
+        journals.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{journals}: cannot be made: {why(error)}") from error

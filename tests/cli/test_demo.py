@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,40 @@ def test_a_real_trace_may_take_the_place_of_the_day(run: Run) -> None:
     assert Path("mine.html").exists()
 
 
+@pytest.mark.parametrize("name", demo.COMPARED)
+def test_its_journals_are_those_of_a_replay_to_the_byte_and_can_be_verified(
+    run: Run, name: str
+) -> None:
+    Path("busy.csv").write_text(
+        "arrival_s,prompt_tokens,output_tokens\n"
+        + "".join(f"{number / 20},3000,200\n" for number in range(1200))
+    )
+    preset = Path("preset", f"{name}.yaml")
+    preset.parent.mkdir()
+    preset.write_text((files("policies") / "presets" / preset.name).read_text())
+
+    ran = run("demo", "--trace", "busy.csv", "--no-report", "--journals", "kept/here")
+    replayed = run(
+        "replay", "--trace", "busy.csv", "--workload", str(preset), "--journal", "j.jsonl"
+    )
+
+    kept = Path("kept", "here", f"{name}.jsonl")
+    assert (ran.code, replayed.code) == (0, 0)
+    assert {path.stem for path in kept.parent.iterdir()} == set(demo.COMPARED)
+    assert kept.read_bytes() == Path("j.jsonl").read_bytes()
+    assert len(kept.read_bytes().splitlines()) > 4
+    assert run("verify", str(kept), "--quiet").code == 0
+
+
+def test_it_says_how_to_ask_a_journal_and_that_works(run: Run) -> None:
+    ran = run("demo", "--trace", "trace.csv", "--no-report", "--journals", "kept")
+
+    (line,) = (line for line in ran.err.splitlines() if line.startswith("Why a decision"))
+    told = line.partition(": autoscaler ")[2].split()
+    assert told[-1] == str(Path("kept", "vllm-queue-latency.jsonl"))
+    assert run(*told).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -135,6 +170,11 @@ def test_a_real_trace_may_take_the_place_of_the_day(run: Run) -> None:
             ("--trace", "trace.csv", "--report", "trace.csv"),
             "trace.csv: is also read by this command; name another report",
             id="the trace for a report",
+        ),
+        pytest.param(
+            ("--journals", "trace.csv"),
+            "trace.csv: cannot be made: file exists",
+            id="a file for journals",
         ),
     ],
 )
