@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -118,7 +118,8 @@ def compare(
     runs.append(
         Run(CLAIRVOYANT, Kind.REFERENCE, note, reference, reference, Decided(), settings.seed)
     )
-    return Comparison(Facts.of(trace), terms, settings, tuple(runs))
+    beside = [replace(run, static_best=constant.best, static_peak=constant.peak) for run in runs]
+    return Comparison(Facts.of(trace), terms, settings, tuple(beside))
 
 
 def shared_pools(candidates: Sequence[Candidate]) -> tuple[NodePool, ...]:

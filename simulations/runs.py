@@ -65,6 +65,8 @@ class Run:
         seed: What the cold starts were drawn with.
         pools: The node pool that a policy file's replicas waited for; none where there is always
             room.
+        static_best: How the best constant number of replicas went; None where it was not run.
+        static_peak: How the constant number for the busiest minute went; None where it was not run.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Run:
     decided: Decided
     seed: int
     pools: tuple[NodePool, ...] = ()
+    static_best: RunResult | None = None
+    static_peak: RunResult | None = None
 
     @property
     def attainment(self) -> float:
@@ -102,6 +106,16 @@ class Run:
         return self.gpu_hours - self.reference.score.gpu_hours
 
     @property
+    def regret_static_best_gpu_hours(self) -> float | None:
+        """GPU-hours beyond the best constant number; below 0 where scaling saved some."""
+        return _beyond(self.result, self.static_best)
+
+    @property
+    def regret_static_peak_gpu_hours(self) -> float | None:
+        """GPU-hours beyond the constant number for the peak; below 0 where scaling saved some."""
+        return _beyond(self.result, self.static_peak)
+
+    @property
     def regret_misses(self) -> int:
         """Misses beyond the clairvoyant plan."""
         return self.misses - misses_of(self.reference)
@@ -124,6 +138,8 @@ class Run:
             "clairvoyant_gpu_hours": self.reference.score.gpu_hours,
             "clairvoyant_node_gpu_hours": self.reference.score.node_gpu_hours,
             "regret_gpu_hours": self.regret_gpu_hours,
+            "regret_static_best_gpu_hours": self.regret_static_best_gpu_hours,
+            "regret_static_peak_gpu_hours": self.regret_static_peak_gpu_hours,
             "regret_misses": self.regret_misses,
             "requests": score.requests,
             "misses": self.misses,
@@ -229,6 +245,10 @@ class Comparison:
 def misses_of(result: RunResult) -> int:
     """Return how many requests missed a limit or were not served."""
     return round(result.score.requests * (1 - result.score.attainment))
+
+
+def _beyond(result: RunResult, other: RunResult | None) -> float | None:
+    return None if other is None else result.score.gpu_hours - other.score.gpu_hours
 
 
 def _percentiles(percentiles: Percentiles | None) -> dict[str, float] | None:

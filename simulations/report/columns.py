@@ -77,7 +77,10 @@ def columns_of(comparison: Comparison) -> list[Column]:
         found.append(_cost(price))
     if any(run.decided.forecasts is not None for run in comparison.runs):
         found.append(_forecast())
-    return [*found, *_regret(), *_changes()]
+    found += _regret()
+    if any(run.static_best or run.static_peak for run in comparison.runs):
+        found.append(_over_static())
+    return [*found, *_changes()]
 
 
 def best(column: Column, comparison: Comparison) -> frozenset[str]:
@@ -194,6 +197,21 @@ def _regret() -> list[Column]:
             weight=7,
         ),
     ]
+
+
+def _over_static() -> Column:
+    def text(run: Run) -> str:
+        both = run.regret_static_best_gpu_hours, run.regret_static_peak_gpu_hours
+        return " / ".join("-" if hours is None else signed(hours, 2) for hours in both)
+
+    return Column(
+        "over static, best / peak",
+        "GPU-hours beyond those of static-best and of static-peak, which never scale. Below 0: "
+        "scaling saved so many.",
+        lambda run: run.regret_static_best_gpu_hours,
+        text,
+        weight=2,
+    )
 
 
 def _changes() -> list[Column]:

@@ -1,6 +1,7 @@
 """Many runs on one trace: what is compared, with what, and in how many processes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from autoscaler.core.spec import Actuation, Slo
 from autoscaler.journal import read_journal
 from autoscaler.verify import verify
 from simulations.compare import compare, unshared
+from simulations.report.columns import columns_of
+from simulations.report.words import signed
 from simulations.run import Settings
 from simulations.runs import Candidate, Comparison, Facts, Kind
 from tests.simulations.builders import Fixed, a_trace
@@ -22,6 +25,8 @@ KEYS = {
     "gpu_hours",
     "cost",
     "clairvoyant_gpu_hours",
+    "regret_static_best_gpu_hours",
+    "regret_static_peak_gpu_hours",
     "requests",
     "unserved",
     "scale_events",
@@ -62,6 +67,41 @@ def test_regret_is_measured_from_the_clairvoyant_plan() -> None:
         assert run.regret_misses == run.misses - plan.misses
         assert run.misses == int(run.result.minutes.missed.sum())
         assert run.document()["clairvoyant_gpu_hours"] == plan.gpu_hours
+
+
+def test_regret_is_measured_from_both_constant_numbers_too() -> None:
+    comparison = a_comparison()
+
+    runs = {run.name: run for run in comparison.runs}
+    best, peak = runs["static-best"].gpu_hours, runs["static-peak"].gpu_hours
+    for run, told in zip(comparison.runs, comparison.document()["runs"], strict=True):
+        assert told["regret_static_best_gpu_hours"] == run.gpu_hours - best
+        assert told["regret_static_peak_gpu_hours"] == run.gpu_hours - peak
+    assert runs["static-best"].regret_static_best_gpu_hours == 0.0
+    assert runs["static-peak"].regret_static_peak_gpu_hours == 0.0
+    assert runs["still"].regret_static_peak_gpu_hours != 0.0
+
+
+def test_without_a_constant_number_there_is_no_regret_against_it() -> None:
+    comparison = a_comparison()
+    alone = tuple(replace(run, static_best=None, static_peak=None) for run in comparison.runs)
+    half = tuple(replace(run, static_peak=None) for run in comparison.runs)
+
+    for told in replace(comparison, runs=alone).document()["runs"]:
+        assert told["regret_static_best_gpu_hours"] is None
+        assert told["regret_static_peak_gpu_hours"] is None
+        assert told["regret_gpu_hours"] is not None
+    heads = [
+        [column.head for column in columns_of(replace(comparison, runs=runs))]
+        for runs in (alone, half, comparison.runs)
+    ]
+    assert ["over static, best / peak" in head for head in heads] == [False, True, True]
+    columns = {column.head: column for column in columns_of(comparison)}
+    over = columns["over static, best / peak"]
+    best = comparison.runs[3]
+    assert over.text(half[3]) == "0.00 / -"
+    assert over.value(best) == 0.0
+    assert over.text(best) == f"0.00 / {signed(best.regret_static_peak_gpu_hours or 0.0, 2)}"
 
 
 def test_the_clairvoyant_plan_is_no_dearer_than_standing_still() -> None:
