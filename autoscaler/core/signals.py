@@ -83,13 +83,13 @@ def _by_age(
     """Judge by the age of the newest finite sample alone."""
     if not len(finite):
         return Reading(name, SignalState.MISSING, None, None, why=_why_none(series, gap))
-    old = age(now, finite.latest_time)
+    old, max_age = age(now, finite.latest_time), spec.max_age
     state, why = SignalState.FRESH, ""
-    if old > spec.max_age:
+    if old > max_age:
         state, why = SignalState.STALE, f"newest sample is {old:g} s old"
-    elif old < -spec.max_age:
+    elif old < -max_age:
         state, why = SignalState.SUSPECT, f"newest sample lies {-old:g} s in the future"
-    elif old > spec.max_age / 2:
+    elif old > max_age / 2:
         state, why = SignalState.AGEING, f"newest sample is {old:g} s old"
     elif not math.isfinite(series.latest):
         state, why = SignalState.AGEING, f"newest sample is {series.latest}"

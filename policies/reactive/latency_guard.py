@@ -232,7 +232,9 @@ class LatencyGuard(Policy):
     def _lowest(self, observation: Observation) -> tuple[float, float]:
         """The lowest latency of the last day, and when it was seen."""
         memory, values = observation.memory or {}, observation.signal(self.signal).values
-        lowest = float(np.minimum.reduce(values, where=values > 0, initial=math.inf))
+        lowest = float(np.minimum.reduce(values))
+        if lowest <= 0:
+            lowest = float(np.min(values[values > 0], initial=math.inf))
         kept = float(memory.get("lowest", math.inf))
         seen = float(memory.get("lowestSeen", -math.inf))
         if kept < lowest and observation.now < seen + IDLE_KEPT_SECONDS:
