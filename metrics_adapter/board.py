@@ -89,7 +89,14 @@ class Group:
     """All values under one name in one namespace, in the order of the plan."""
 
     values: list[Value] = field(default_factory=list)
-    _places: dict[Name, list[int]] = field(default_factory=dict)
+    _places: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def index(self) -> None:
+        """Prepare to find values by their labels, once all of them are there."""
+        if len(self.values) > _FEW:
+            for place, value in enumerate(self.values):
+                for label in value.labels.items():
+                    self._places.setdefault(label, []).append(place)
 
     def select(self, selector: Selector) -> Iterable[Value]:
         """Return the values whose labels the selector matches."""
@@ -101,10 +108,6 @@ class Group:
     def _candidates(self, selector: Selector) -> Iterable[Value]:
         if len(self.values) <= _FEW:
             return self.values
-        if not self._places:
-            for place, value in enumerate(self.values):
-                for label in value.labels.items():
-                    self._places.setdefault(label, []).append(place)
         fewest: list[int] | None = None
         for one in selector.requirements:
             if one.operator == "in":
@@ -127,6 +130,8 @@ class Board:
         groups: Values by namespace and metric.
         objects: Values of each scaled object, by metric.
         workloads: The plan's workloads by key, for other protocols.
+        external_names: Every external metric, sorted.
+        custom_names: Every custom metric as resource/metric, sorted.
     """
 
     cycle: str
@@ -135,26 +140,8 @@ class Board:
     groups: Mapping[Name, Group]
     objects: Mapping[ObjectName, Mapping[str, list[Value]]]
     workloads: Mapping[str, Workload]
-
-    @property
-    def external_names(self) -> list[str]:
-        """Every external metric, sorted."""
-        return sorted({metric for _, metric in self.groups})
-
-    @property
-    def custom_names(self) -> list[str]:
-        """Every custom metric as resource/metric, sorted."""
-        found = {
-            f"{resource}/{metric}"
-            for (_, resource, _), metrics in self.objects.items()
-            for metric in metrics
-        }
-        found |= {
-            f"pods/{metric}"
-            for (_, metric), group in self.groups.items()
-            if any(value.shared is not None for value in group.values)
-        }
-        return sorted(found)
+    external_names: tuple[str, ...]
+    custom_names: tuple[str, ...]
 
 
 def make_board(
@@ -186,6 +173,7 @@ def make_board(
         for value in group.values:
             name = namespace, resource_of(value.target), value.target.name
             objects.setdefault(name, {}).setdefault(metric, []).append(value)
+        group.index()
     return Board(
         cycle=plan.cycle,
         time=plan.time,
@@ -194,7 +182,21 @@ def make_board(
         groups=groups,
         objects=objects,
         workloads=workloads,
+        external_names=tuple(sorted({metric for _, metric in groups})),
+        custom_names=_custom_names(groups, objects),
     )
+
+
+def _custom_names(
+    groups: Mapping[Name, Group], objects: Mapping[ObjectName, Mapping[str, list[Value]]]
+) -> tuple[str, ...]:
+    found = {f"{name[1]}/{metric}" for name, metrics in objects.items() for metric in metrics}
+    found |= {
+        f"pods/{metric}"
+        for (_, metric), group in groups.items()
+        if any(value.shared is not None for value in group.values)
+    }
+    return tuple(sorted(found))
 
 
 def _plural(kind: str) -> str:

@@ -44,7 +44,7 @@ def status_body(code: int, message: str) -> bytes:
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
-            "message": text.encode("utf-8", "replace").decode(),
+            "message": text,
             "reason": _REASONS.get(code, "Unknown"),
             "code": code,
         }

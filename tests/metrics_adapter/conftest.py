@@ -1,6 +1,7 @@
 """A running adapter between a fake API server and a fake controller, all on loopback."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -99,6 +100,7 @@ class Running:
         self.front_proxy_client = front.issue_cert(common_name="front-proxy-client")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self.error: BaseException | None = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
@@ -114,6 +116,7 @@ class Running:
         try:
             asyncio.run(run())
         except BaseException as error:  # noqa: BLE001
+            self.error = error
             if not started.done():
                 started.set_exception(error)
 
@@ -168,15 +171,18 @@ class Running:
         done.result(10)
 
     def begin_stopping(self) -> None:
-        assert self._loop is not None
-        assert self._stopping is not None
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # it ends just now
+                self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        self._thread.join(20)
+        assert not self._thread.is_alive()
 
     def stop(self) -> None:
         self.begin_stopping()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
+        self.ended()
 
 
 def request(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from metrics_adapter import server
-from tests.metrics_adapter.cluster import raw
+from tests.metrics_adapter.cluster import FakeCluster, raw, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
@@ -204,6 +205,36 @@ def test_more_connections_than_allowed_are_closed(start: Start) -> None:
     second.close()
 
 
+def test_requests_in_flight_are_answered_and_connections_end_while_it_stops(
+    start: Start,
+) -> None:
+    adapter = start(serving_settings={"drainSeconds": 1})
+    open_before = adapter.connect(adapter.front_proxy_client)
+    assert request(open_before, VALUE, AS_HPA).headers.get("connection") != "close"
+
+    adapter.begin_stopping()
+    until(lambda: adapter.get("/readyz").status == 503)
+    last = request(open_before, VALUE, AS_HPA)
+
+    assert (last.status, last.headers["connection"]) == (200, "close")
+    assert adapter.get("/readyz").message == "stopping"
+    open_before.close()
+
+
+def test_an_answer_that_takes_too_long_is_given_up(
+    start: Start, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.2)
+    adapter = start()
+    hold = threading.Event()
+    cluster.refuse = lambda method, path: 500 if not hold.wait(5) else 0
+
+    answer = adapter.get(VALUE, AS_HPA)
+    hold.set()
+
+    assert (answer.status, answer.message) == (504, "the answer took too long to make")
+
+
 def test_a_mistake_of_ours_is_a_status_without_details(
     adapter: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +248,7 @@ def test_a_mistake_of_ours_is_a_status_without_details(
 
     assert answer.status == 500
     assert answer.message == "this is our mistake; the log says more"
-    assert [one["reason"] for one in logs] == ["RuntimeError('a secret')"]
+    assert "RuntimeError('a secret')" in [one["reason"] for one in logs]
     monkeypatch.undo()
     assert adapter.get(VALUE, MASTERS).status == 200
 

@@ -68,7 +68,7 @@ def test_what_is_no_plan_says_why(document: bytes, message: str) -> None:
 def test_every_signal_and_the_number_decided_are_metrics() -> None:
     board = a_board(a_row(signals={"load": a_signal(), "ttft_p95": a_signal(0.25)}))
 
-    assert board.external_names == ["desired_replicas", "load", "ttft_p95"]
+    assert board.external_names == ("desired_replicas", "load", "ttft_p95")
     assert only(board, "ttft_p95").quantity == "250m"
     assert only(board, "desired_replicas").quantity == "5"
     assert only(board, "load").labels == {"model_name": "llama", "workload": "chat"}
@@ -132,7 +132,7 @@ def test_a_forecast_of_something_that_is_no_signal_is_as_old_as_the_plan() -> No
 def test_a_forecast_without_times_is_none() -> None:
     board = a_board(a_row(forecasts=[a_forecast(times=[], values=[[], []])]))
 
-    assert board.external_names == ["desired_replicas", "load"]
+    assert board.external_names == ("desired_replicas", "load")
 
 
 def test_a_forecast_that_fails_once_keeps_its_name() -> None:
@@ -197,7 +197,7 @@ def test_names_that_are_no_part_of_a_path_are_left_out() -> None:
 
     board = a_board(a_row(signals={name: a_signal(7.0) for name in names}))
 
-    assert board.external_names == ["desired_replicas"]
+    assert board.external_names == ("desired_replicas",)
     assert only(board, "desired_replicas").quantity == "5"
     assert servable("vllm:num_requests_running")
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -265,6 +266,40 @@ def test_without_any_api_the_plan_is_followed_all_the_same(
     assert adapter.address == ("", 0)
     assert adapter.adapter.newest.board is not None
     assert cluster.asked == []
+
+
+def test_keda_is_served_beside_the_apis_or_without_them(start: Start) -> None:
+    with capture_logs() as logs:
+        start(groups=[], keda={"port": 0})
+        until(lambda: any(one["event"] == "serving KEDA" for one in logs))
+
+    (told,) = [one for one in logs if one["event"] == "serving KEDA"]
+    host, _, port = told["address"].rpartition(":")
+    assert host == "127.0.0.1"
+    with socket.create_connection((host, int(port)), timeout=5):
+        pass
+
+
+def test_a_part_that_fails_ends_the_process(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that follows nothing any more must not look alive."""
+
+    async def broken(self: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("metrics_adapter.follower.Follower.run", broken)
+    adapter = start(follows=False, waits=False)
+    adapter.ended()
+
+    assert isinstance(adapter.error, RuntimeError)
+    assert isinstance(adapter.error.__cause__, ZeroDivisionError)
+
+
+def test_a_mistake_in_the_settings_of_a_part_ends_the_process(start: Start, tmp_path: Path) -> None:
+    controller = {"url": "https://127.0.0.1:1", "caFile": tmp_path / "none"}
+    adapter = start(follows=False, waits=False, controller=controller)
+    adapter.ended()
+
+    assert isinstance(adapter.error, ConfigError)
 
 
 def pod(name: str, owner: str | None, **labels: str) -> dict[str, Any]:
