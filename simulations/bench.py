@@ -255,14 +255,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how = "compiled" if can_compile() else "not compiled: numba is not installed"
     _print(f"profile {PROFILE}; fast pool {how}; ready after {started:.1f} s")
     _print("")
-    _print(
-        f"{'lengths':<13} {'replicas':>8} {'requests':>10} {'requests/s':>11} "
-        f"{'a core-second':>14} {'with a policy':>14} {'steps/s':>11} {'plain':>7} {'times':>6}"
-    )
     rng = np.random.default_rng(1)
     if chosen.days:
         _report_days(LOADS[0], chosen.days, chosen.day_requests, rng)
         return
+    _print(
+        f"{'lengths':<13} {'replicas':>8} {'requests':>10} {'requests/s':>11} "
+        f"{'a core-second':>14} {'with a policy':>14} {'steps/s':>11} {'plain':>7} {'times':>6}"
+    )
     for load in LOADS:
         for replicas in REPLICAS:
             trace = load.poisson(chosen.requests, replicas, rng)
