@@ -132,8 +132,9 @@ class SignalMemory:
         for key, served in question.planned.serves.items():
             points, ages = rows.values.get(key, ()), [age.get(key, ()) for age in rows.ages]
             pods = rows.pods.get(key, {})
-            # Of an answer that is known to be incomplete the count says nothing.
-            parts = None if warnings else _count(rows.counts.get(key, ()), end)
+            # Of an answer that is known to be incomplete, or wrong, the count says nothing.
+            unsure = bool(warnings) or key in rows.faults
+            parts = None if unsure else _count(rows.counts.get(key, ()), end)
             gap = None
             if newest and not (points and points[-1][0] == end and _reach(ages, end)):
                 some = points or max((of for of, _ in pods.values()), key=_end, default=())

@@ -284,5 +284,5 @@ def test_ten_thousand_workloads_on_three_presets_cost_tens_of_queries() -> None:
     assert sum(not query.costly for query in raw.queries) <= 20
     assert len(raw.queries) <= 100
     assert len(recorded.queries) <= 50
-    assert max(map(asked_bytes, raw.queries)) <= 64 * 1024
-    assert taken < 3.0
+    assert max(map(asked_bytes, raw.queries)) <= PlanLimits().longest_bytes
+    assert taken < 10.0  # a second or two; planning that looks at pairs would take minutes

@@ -397,7 +397,7 @@ def test_a_call_ends_at_its_deadline_whatever_the_server_does(
 
     assert isinstance(error, TimedOutError)
     assert str(error).startswith("default: timed out: no whole answer within 0.4")
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 3.0  # the server would take five
 
 
 def test_tries_stay_within_the_deadline(double: PrometheusDouble) -> None:
