@@ -2,6 +2,7 @@
 
 import os
 
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Before anything imports numpy: OpenMP's threads spin against each other on few cores.
@@ -17,3 +18,8 @@ settings.register_profile("nightly", patient, max_examples=5000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )
+
+
+def pytest_runtest_teardown() -> None:
+    """Commands set the log up for their whole process; here that would be for every later test."""
+    structlog.reset_defaults()
