@@ -68,7 +68,8 @@ def compose(
             raise ConfigError(*(f"node pool {key}: {why}" for key, why in refused))
     log: Any = structlog.get_logger("cluster")
     connection = Connection.open(settings.kubeconfig, settings.context)
-    leadership = _leadership(settings, connection, clock, log)
+    identity = settings.identity or own_identity(socket.gethostname())
+    leadership = _leadership(settings, connection, identity, clock, log)
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
     signals = signal_reader(settings, sources)
     kinds, watches = Kinds(connection), Watches(connection, follow=follow)
@@ -96,7 +97,7 @@ def compose(
     journal = _journal(settings, fleet)
     drain = Drain(connection, deadline_seconds=_write_seconds(settings) / 2)
     scaling = _Scaling(settings, connection, kinds, observer, drain, counts, leadership.is_leader)
-    aftermath = _Aftermath(settings, connection, targets, drain, leadership.is_leader, log)
+    aftermath = _Aftermath(identity, connection, targets, drain, leadership.is_leader, log)
 
     def replan(fleet: FleetSpec) -> None:
         scaling.use(fleet)
@@ -223,7 +224,7 @@ class _Aftermath:
 
     def __init__(
         self,
-        settings: Settings,
+        identity: str,
         connection: Connection,
         targets: TargetReader,
         drain: Drain,
@@ -235,7 +236,7 @@ class _Aftermath:
         self._leads = leads
         self._log = log
         self._holds: Holds = {}
-        self._events = EventRecorder(connection, settings.name, uid_of=targets.uid_of)
+        self._events = EventRecorder(connection, identity, uid_of=targets.uid_of)
         self._started = False
 
     def follow(self, fleet: FleetSpec, cycle: Cycle) -> None:
@@ -263,7 +264,11 @@ def _write_seconds(settings: Settings) -> float:
 
 
 def _leadership(
-    settings: Settings, connection: Connection, clock: Callable[[], float], log: Any
+    settings: Settings,
+    connection: Connection,
+    identity: str,
+    clock: Callable[[], float],
+    log: Any,
 ) -> Leadership:
     if settings.shadow or not settings.leader_election:
         return Alone()
@@ -281,7 +286,7 @@ def _leadership(
     )
     return Election(
         lease,
-        settings.identity or own_identity(socket.gethostname()),
+        identity,
         now=clock,
         chance=np.random.default_rng().random,
         durations=durations,

@@ -74,7 +74,7 @@ def collect_rarely() -> None:
     """Look for unreachable cycles of references less often, in the whole process.
 
     A cycle makes hundreds of thousands of small values and hardly any such cycle: looking for
-    those as often as is usual is a third of its work.
+    those as often as is usual is a sixth of its work.
     """
     gc.set_threshold(50_000, 20, 50)
 

@@ -66,11 +66,6 @@ def test_deadlines_follow_the_interval_unless_they_are_set() -> None:
     assert read_settings(flags={"act_seconds": 2.0}).acting_seconds == 2
 
 
-def test_a_process_has_a_name_of_its_own() -> None:
-    assert Settings().name
-    assert read_settings(flags={"identity": "me"}).name == "me"
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -1,7 +1,5 @@
 """Settings of the live process: flags over environment over file over defaults."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -103,7 +101,7 @@ class Settings(BaseSettings):
     """Longest wait for one request about the lease."""
 
     identity: str = ""
-    """Name in the lease; absent: host name and process."""
+    """Name in the lease and in events; absent: the host's name and a part of its own."""
 
     state: Literal["config-map", "file", "none"] = "config-map"
     """Where decisions' memory is kept between processes. none: after each start nothing is
@@ -216,11 +214,6 @@ class Settings(BaseSettings):
         values["prometheus"] = urls["default"] if self.prometheus is not None else ""
         values["sources"] = ", ".join(f"{one.name} {urls[one.name]}" for one in self.sources)
         return values
-
-    @property
-    def name(self) -> str:
-        """What stands in the lease."""
-        return self.identity or f"{socket.gethostname()}-{os.getpid()}"
 
     @classmethod
     def settings_customise_sources(
