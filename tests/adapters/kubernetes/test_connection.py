@@ -125,7 +125,7 @@ def test_after_the_deadline_the_tries_are_told(api: FakeApiServer, connection: C
         api.faults.during(status=503, message="starting"),
         pytest.raises(KubernetesError) as failed,
     ):
-        connection.get(CHAT, deadline_seconds=0.2)
+        connection.get(CHAT, deadline_seconds=1.5)
 
     assert str(failed.value).startswith("get deployments.apps default/chat: 503, starting (tried ")
     assert failed.value.status == 503

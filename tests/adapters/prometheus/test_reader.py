@@ -612,16 +612,24 @@ def test_no_more_than_allowed_is_asked_at_once(reading: Reading, models: Models)
     assert len(seen["llm/chat"].signals) == 12
 
 
+def the_fourth_is_late(seconds: float) -> Callable[[Asked], Fault]:
+    waits = iter([0.0, 0.0, 0.0, seconds])
+    return lambda _: Fault(delay_seconds=next(waits, 0.0))
+
+
 def test_what_had_no_time_goes_first_in_the_next_cycle(reading: Reading, models: Models) -> None:
     signals = {f"s{n}": a_signal(f"sum by ($labels) (m{n}{{$match}})") for n in range(6)}
     fleet = fleet_of([asking_all("chat", signals, "default", {"model": "chat"})])
-    with PrometheusDouble(models, fault=lambda _: Fault(delay_seconds=0.05)) as double:
-        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=0.23)
-        first = reader.read(fleet, NOON)["llm/chat"]
-        time.sleep(0.1)
-        second = reader.read(fleet, NOON + 15)["llm/chat"]
+    with PrometheusDouble(models) as double:
+        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=1.0)
+        reads = []
+        for now in (NOON, NOON + 15):
+            double.fault = the_fourth_is_late(1.5)
+            reads.append(reader.read(fleet, now)["llm/chat"])
+            time.sleep(0.7)
+    first, second = reads
 
-    assert 0 < len(first.missing) < 6
+    assert len(first.missing) == len(second.missing) == 3
     assert set(first.missing).isdisjoint(second.missing)
 
 
