@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.observation import (
     Gap,
     Observation,
@@ -13,7 +14,7 @@ from autoscaler.core.observation import (
     Snapshot,
 )
 from autoscaler.core.policy import Combiner, Policy, Recommendation, Verdict, Vote, up
-from autoscaler.core.spec import Actuation, Behavior
+from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 NOON = 1_700_000_000.0

@@ -1,18 +1,68 @@
-"""What `spec.behavior` means once every absent field has its default.
+"""`spec.behavior`, and what it means once every absent field has its default.
 
 Source: Kubernetes `pkg/apis/autoscaling/v2/defaults.go`. Defaults are per field; a given policy
 list replaces the default list.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cached_property
+from typing import Annotated, Final, Literal
 
-from autoscaler.core.spec import Behavior, ScalingPolicy, ScalingRules
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from autoscaler.core.spec import Number, Spec, Tolerance
 
 DOWNSCALE_STABILIZATION_SECONDS: Final = 300.0
 """Window of decreases where the file names none: the flag of the HPA controller."""
 
 Select = Literal["Max", "Min", "Disabled"]
+
+
+class ScalingPolicy(Spec):
+    """One rate limit of the HPA v2 schema."""
+
+    type: Literal["Pods", "Percent"]
+    """Pods (a count) or Percent (of the size at the start of the period)."""
+
+    value: Annotated[PositiveInt, Number]
+    """Most change within the period."""
+
+    period_seconds: Annotated[int, Number, Field(gt=0, le=1800)]
+    """Length of the period."""
+
+
+class ScalingRules(Spec):
+    """How one direction may move; absent fields have the HPA's defaults."""
+
+    stabilization_window_seconds: Annotated[int, Number, Field(ge=0, le=3600)] | None = None
+    """Go only as far as every recommendation of this many seconds agrees."""
+
+    select_policy: Select | None = None
+    """Max: the policy that allows the larger change; Min: the smaller; Disabled: no change."""
+
+    policies: tuple[ScalingPolicy, ...] | None = None
+    """Rate limits; a given list replaces the default list."""
+
+    tolerance: Tolerance | None = None
+    """Relative distance from the target that is left alone in this direction."""
+
+
+class Behavior(Spec):
+    """`spec.behavior` of an autoscaling/v2 HorizontalPodAutoscaler, and a flap budget."""
+
+    scale_up: ScalingRules | None = None
+    """Limits of growth."""
+
+    scale_down: ScalingRules | None = None
+    """Limits of shrinking."""
+
+    max_reversals_per_hour: Annotated[NonNegativeInt, Number] | None = None
+    """Changes of direction within any hour before decreases wait; unlimited if absent."""
+
+    @cached_property
+    def limits(self) -> "EffectiveBehavior":
+        """What it means with every default, worked out once."""
+        return _filled(self, DOWNSCALE_STABILIZATION_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +112,12 @@ def effective(
         behavior: As the file has it.
         downscale_stabilization_seconds: Window of decreases where it names none.
     """
+    if downscale_stabilization_seconds == DOWNSCALE_STABILIZATION_SECONDS:
+        return behavior.limits
+    return _filled(behavior, downscale_stabilization_seconds)
+
+
+def _filled(behavior: Behavior, downscale_stabilization_seconds: float) -> EffectiveBehavior:
     return EffectiveBehavior(
         _with_defaults(behavior.scale_up, 0, _UP),
         _with_defaults(behavior.scale_down, int(downscale_stabilization_seconds), _DOWN),

@@ -6,11 +6,12 @@ it; so its rate limits can count fewer changes than were made. Source: `horizont
 (stabilizeRecommendation, stabilizeRecommendationWithBehaviors, storeScaleEvent).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, effective
+from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, Behavior, effective
+from autoscaler.core.observation import Memory
 from autoscaler.core.past import Mark, Past, age
-from autoscaler.core.spec import Behavior
 
 
 def remember(
@@ -19,6 +20,7 @@ def remember(
     count: int,
     behavior: Behavior | None,
     downscale_stabilization_seconds: float = DOWNSCALE_STABILIZATION_SECONDS,
+    memories: Mapping[str, Memory] | None = None,
 ) -> Past:
     """Return the past with one more recommendation, as it was before any rule.
 
@@ -30,18 +32,20 @@ def remember(
         count: What the policies together want.
         behavior: The workload's `spec.behavior`.
         downscale_stabilization_seconds: Window of decreases where behavior names none.
+        memories: What the policies want to find again, if that is new.
     """
     longest = downscale_stabilization_seconds
     if behavior is not None:
         limits = effective(behavior, downscale_stabilization_seconds)
         longest = max(limits.scale_up.window_seconds, limits.scale_down.window_seconds)
     marks = past.recommendations
-    edge, near = now - longest, 1e-3  # far from the edge there is nothing to round
+    edge = now - longest + 1e-3  # far from the edge there is nothing to round
     spent = [
-        mark.time < edge + near and (mark.time < edge - near or age(now, mark.time) > longest)
-        for mark in marks
+        place
+        for place, mark in enumerate(marks)
+        if mark.time < edge and age(now, mark.time) > longest
     ]
-    return replace(past, recommendations=_placed(marks, spent, Mark(now, count)))
+    return past.recalling(_placed(marks, spent, Mark(now, count)), memories)
 
 
 def note_change(past: Past, now: float, before: int, after: int, behavior: Behavior | None) -> Past:
@@ -81,12 +85,12 @@ def _with_event(marks: tuple[Mark, ...], now: float, count: int, period: float) 
     marks = tuple(
         replace(mark, outdated=True) if age(now, mark.time) > period else mark for mark in marks
     )
-    return _placed(marks, [mark.outdated for mark in marks], Mark(now, count))
+    spent = [place for place, mark in enumerate(marks) if mark.outdated]
+    return _placed(marks, spent, Mark(now, count))
 
 
-def _placed(marks: tuple[Mark, ...], spent: list[bool], mark: Mark) -> tuple[Mark, ...]:
+def _placed(marks: tuple[Mark, ...], spent: list[int], mark: Mark) -> tuple[Mark, ...]:
     """Put a mark into the last spent place, or at the end."""
-    if True not in spent:
+    if not spent:
         return (*marks, mark)
-    place = len(spent) - 1 - spent[::-1].index(True)
-    return (*marks[:place], mark, *marks[place + 1 :])
+    return (*marks[: spent[-1]], mark, *marks[spent[-1] + 1 :])

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import PlainSerializer, PlainValidator
 
-from autoscaler.core.spec import Behavior, Bounds, Replica, Slo
+from autoscaler.core.behavior import Behavior
+from autoscaler.core.spec import Bounds, Replica, Slo
 
 
 def _frozen(values: ArrayLike) -> NDArray[np.float64]:

@@ -1,7 +1,9 @@
 """What one workload's decisions must remember between cycles: explicit, frozen, restorable."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from autoscaler.core.observation import Memory
 
@@ -31,6 +33,9 @@ class Mark:
     time: float
     count: int
     outdated: bool = False
+
+
+_TIME = attrgetter("time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,40 @@ class Past:
     unproven_since: float | None = None
     restored: bool = False
 
+    @property
+    def newest(self) -> float:
+        """When the newest recommendation was made, Unix seconds; minus infinity without any."""
+        return max(map(_TIME, self.recommendations), default=-math.inf)
+
+    def recalling(
+        self, recommendations: tuple[Mark, ...], memories: Mapping[str, Memory] | None = None
+    ) -> "Past":
+        """Return this past with other recommendations, and other memories if they are given.
+
+        What `replace` does, without its detours: this is done for every workload in every cycle.
+        """
+        return Past(
+            recommendations,
+            self.scale_ups,
+            self.scale_downs,
+            self.turns,
+            self.direction,
+            self.desired,
+            self.asleep,
+            self.starting,
+            self.blind_since,
+            self.memories if memories is None else memories,
+            self.unproven_since,
+            self.restored,
+        )
+
     def until(self, now: float) -> "Past":
         """Return this past with nothing in it that lies ahead.
 
         Where a clock was set back, what seems to come happened just now at the latest: else it
         would count for as long as the clock was wrong.
         """
-        if not any(mark.time > now for mark in self.recommendations):
+        if self.newest <= now:
             return self
         return replace(
             self,

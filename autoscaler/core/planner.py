@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.answers import asked, verdict_in
-from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, effective
+from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, Behavior, effective
 from autoscaler.core.decision import (
     Action,
     Cycle,
@@ -35,7 +35,7 @@ from autoscaler.core.rules import (
     within_disruptions,
 )
 from autoscaler.core.signals import read_signals
-from autoscaler.core.spec import Actuation, Behavior, OnMissing
+from autoscaler.core.spec import Actuation, OnMissing
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 
@@ -199,8 +199,13 @@ def decide(
     )
     # While something is unseen the present size counts as recommended: after the outage a
     # decrease waits for a whole stabilization window of good data.
-    past = remember(past, now, max(wanted, current) if blind else wanted, spec.behavior)
-    past = replace(past, memories=remembered(past, workload, proposals))
+    past = remember(
+        past,
+        now,
+        max(wanted, current) if blind else wanted,
+        spec.behavior,
+        memories=remembered(past, workload, proposals),
+    )
     if steps:
         reason, text = steps[-1].reason, "; ".join([text, *(step.text for step in steps)])
     decision = Decision(

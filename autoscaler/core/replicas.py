@@ -1,12 +1,11 @@
 """How a workload's replicas changed, by whomever, and whether new ones come up."""
 
-import math
 from dataclasses import replace
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.history import note_change, remember
 from autoscaler.core.observation import ReplicaStatus
 from autoscaler.core.past import Mark, Past, age
-from autoscaler.core.spec import Behavior
 
 PATIENCE = 3.0
 """Cold starts after which a replica that does not serve is overdue."""
@@ -34,8 +33,7 @@ def notice(
             else whatever changed counts, whoever did it. So does what changed while no process
             of ours was there to see: the last one may have ended between a change and its note.
     """
-    newest = max((mark.time for mark in past.recommendations), default=-math.inf)
-    if now - newest > FORGOTTEN_SECONDS:
+    if now - past.newest > FORGOTTEN_SECONDS:
         # As the HPA does: the size found at first is the first recommendation, so that a
         # restart does not forget that the workload was large.
         past = remember(past, now, replicas.desired, behavior)

@@ -9,13 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from autoscaler.core.behavior import DOWNSCALE_STABILIZATION_SECONDS, Limits, effective
+from autoscaler.core.behavior import (
+    DOWNSCALE_STABILIZATION_SECONDS,
+    Behavior,
+    Limits,
+    ScalingPolicy,
+    effective,
+)
 from autoscaler.core.decision import Reason, Step
 from autoscaler.core.integers import ceil, int32_of, wrap32
 from autoscaler.core.interventions import intervened
 from autoscaler.core.observation import Intervention
 from autoscaler.core.past import HOUR_SECONDS, Mark, Past, age
-from autoscaler.core.spec import Behavior, Bounds, ScalingPolicy
+from autoscaler.core.spec import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,9 @@ def outside_bounds(
 
 def hold_blind(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """Never shrink on what was not seen."""
-    allowed = max(wanted, case.current) if case.blind else wanted
-    return allowed, Reason.BLIND_NO_LOWERING, f"no decrease: {case.blind}"
+    if wanted < case.current and case.blind:
+        return case.current, Reason.BLIND_NO_LOWERING, f"no decrease: {case.blind}"
+    return _unchanged(wanted)
 
 
 def stabilize(wanted: int, case: Case) -> tuple[int, Reason, str]:
@@ -116,11 +123,12 @@ def stabilize(wanted: int, case: Case) -> tuple[int, Reason, str]:
     lowest = min([wanted, *_recent(marks, case.now, limits.scale_up.window_seconds)])
     highest = max([wanted, *_recent(marks, case.now, limits.scale_down.window_seconds)])
     allowed = min(max(case.current, lowest), highest)
+    if allowed == wanted:
+        return _unchanged(wanted)
+    which, count, limit = "highest", highest, limits.scale_down
     if allowed < wanted:
-        window = limits.scale_up.window_seconds
-        return allowed, Reason.STABILIZED, _text_of_window("lowest", window, lowest)
-    window = limits.scale_down.window_seconds
-    return allowed, Reason.STABILIZED, _text_of_window("highest", window, highest)
+        which, count, limit = "lowest", lowest, limits.scale_up
+    return allowed, Reason.STABILIZED, _text_of_window(which, limit.window_seconds, count)
 
 
 def limit_rate(wanted: int, case: Case) -> tuple[int, Reason, str]:
@@ -130,14 +138,15 @@ def limit_rate(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """
     allowed, reason, text = limited(wanted, case)
     if reason in (Reason.AT_MINIMUM, Reason.AT_MAXIMUM):
-        return wanted, reason, text
+        return _unchanged(wanted)
     return allowed, reason, text
 
 
 def hold_rollout(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """Add no replicas while earlier ones do not come up."""
-    allowed = min(wanted, case.current) if case.broken else wanted
-    return allowed, Reason.BROKEN_ROLLOUT, f"no increase: {case.broken}"
+    if wanted > case.current and case.broken:
+        return case.current, Reason.BROKEN_ROLLOUT, f"no increase: {case.broken}"
+    return _unchanged(wanted)
 
 
 def spend_flap_budget(wanted: int, case: Case) -> tuple[int, Reason, str]:
@@ -146,11 +155,13 @@ def spend_flap_budget(wanted: int, case: Case) -> tuple[int, Reason, str]:
     An increase is never refused: an outage is worse than a flap.
     """
     budget = case.behavior.max_reversals_per_hour if case.behavior is not None else None
+    if budget is None or wanted >= case.current or case.past.direction <= 0:
+        return _unchanged(wanted)
     turns = sum(age(case.now, time) < HOUR_SECONDS for time in case.past.turns)
-    reverses = wanted < case.current and case.past.direction > 0
-    allowed = case.current if reverses and budget is not None and turns >= budget else wanted
+    if turns < budget:
+        return _unchanged(wanted)
     text = f"no decrease: {turns} changes of direction within the hour, {budget} are allowed"
-    return allowed, Reason.FLAP_BUDGET, text
+    return case.current, Reason.FLAP_BUDGET, text
 
 
 def keep_disruption_budget(wanted: int, case: Case) -> tuple[int, Reason, str]:
@@ -160,24 +171,27 @@ def keep_disruption_budget(wanted: int, case: Case) -> tuple[int, Reason, str]:
 
 def clamp(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """Stay within replicas.min and replicas.max; only a person has a later word."""
-    allowed = case.bounds.clamp(wanted)
-    if allowed > wanted:
-        return allowed, Reason.AT_MINIMUM, f"replicas.min is {case.bounds.min}"
-    return allowed, Reason.AT_MAXIMUM, f"replicas.max is {case.bounds.max}"
+    if wanted < case.bounds.min:
+        return _at_minimum(case.bounds)
+    if wanted > case.bounds.max:
+        return _at_maximum(case.bounds)
+    return _unchanged(wanted)
 
 
 def within_disruptions(
     wanted: int, current: int, disruptions_allowed: int | None
 ) -> tuple[int, Reason, str]:
     """Return the number that is left when so many replicas may go at once; None: any."""
-    text = f"a PodDisruptionBudget lets {disruptions_allowed} go at once"
     if disruptions_allowed is None or wanted >= current:
-        return wanted, Reason.DISRUPTION_BUDGET, text
+        return _unchanged(wanted)
+    text = f"a PodDisruptionBudget lets {disruptions_allowed} go at once"
     return max(wanted, current - max(0, disruptions_allowed)), Reason.DISRUPTION_BUDGET, text
 
 
 def obey(wanted: int, case: Case) -> tuple[int, Reason, str]:
     """Do as a person says, and leave alone what another controller drives."""
+    if not case.interventions:
+        return _unchanged(wanted)
     said = intervened(wanted, case.current, case.now, case.bounds, case.interventions)
     kept = within_disruptions(said[0], case.current, case.disruptions_allowed)
     return said if kept[0] == said[0] else (kept[0], kept[1], f"{said[2]}; {kept[2]}")
@@ -201,34 +215,48 @@ def limited(stabilized: int, case: Case) -> tuple[int, Reason, str]:
 
     Where limit and bound are equal the bound is named, as there.
     """
-    bounds, within = case.bounds, (stabilized, Reason.RECOMMENDED, "within the limits")
-    at_most = (bounds.max, Reason.AT_MAXIMUM, f"replicas.max is {bounds.max}")
-    at_least = (bounds.min, Reason.AT_MINIMUM, f"replicas.min is {bounds.min}")
+    bounds, within = case.bounds, _unchanged(stabilized)
     if case.behavior is None:
         if stabilized < bounds.min:
-            return at_least
+            return _at_minimum(bounds)
         limit = max(2 * case.current, 4)
         text = f"without spec.behavior a size is at most doubled, or 4, at once: {limit}"
-        ceiling = (limit, Reason.RATE_LIMITED, text) if limit < bounds.max else at_most
+        ceiling = (limit, Reason.RATE_LIMITED, text) if limit < bounds.max else _at_maximum(bounds)
         return ceiling if stabilized > ceiling[0] else within
     limits = effective(case.behavior, case.downscale_stabilization_seconds)
     if stabilized > case.current:
         ceiling = _highest_allowed(case, limits.scale_up)
-        ceiling = ceiling if ceiling[0] < bounds.max else at_most
+        ceiling = ceiling if ceiling[0] < bounds.max else _at_maximum(bounds)
         return ceiling if stabilized > ceiling[0] else within
     if stabilized < case.current:
         floor = _lowest_allowed(case, limits.scale_down)
-        floor = floor if floor[0] > bounds.min else at_least
+        floor = floor if floor[0] > bounds.min else _at_minimum(bounds)
         return floor if stabilized < floor[0] else within
     return within
 
 
+def _unchanged(wanted: int) -> tuple[int, Reason, str]:
+    """Say nothing: most rules have nothing to say in most cycles."""
+    return wanted, Reason.RECOMMENDED, ""
+
+
+def _at_maximum(bounds: Bounds) -> tuple[int, Reason, str]:
+    return bounds.max, Reason.AT_MAXIMUM, f"replicas.max is {bounds.max}"
+
+
+def _at_minimum(bounds: Bounds) -> tuple[int, Reason, str]:
+    return bounds.min, Reason.AT_MINIMUM, f"replicas.min is {bounds.min}"
+
+
 def _recent(marks: tuple[Mark, ...], now: float, seconds: float) -> list[int]:
+    if not seconds:
+        return []
     edge, near = now - seconds, 1e-3  # far from the edge there is nothing to round
+    sure = edge + near
     return [
         mark.count
         for mark in marks
-        if mark.time > edge + near or (mark.time > edge - near and age(now, mark.time) < seconds)
+        if mark.time > sure or (mark.time > edge - near and age(now, mark.time) < seconds)
     ]
 
 

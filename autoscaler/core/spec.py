@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -37,6 +36,16 @@ class Spec(BaseModel):
         allow_inf_nan=False,
         strict=False,
     )
+
+    def __copy__(self) -> Self:
+        """Return a copy without what was worked out from the fields (`cached_property`).
+
+        A copy may be made to change a field: `model_copy(update=...)` begins here.
+        """
+        copy = super().__copy__()
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
 
 
 def _not_bool(value: object) -> object:
@@ -240,45 +249,3 @@ Tolerance = Annotated[
     AfterValidator(float),
     Number,
 ]
-
-
-class ScalingPolicy(Spec):
-    """One rate limit of the HPA v2 schema."""
-
-    type: Literal["Pods", "Percent"]
-    """Pods (a count) or Percent (of the size at the start of the period)."""
-
-    value: Annotated[PositiveInt, Number]
-    """Most change within the period."""
-
-    period_seconds: Annotated[int, Number, Field(gt=0, le=1800)]
-    """Length of the period."""
-
-
-class ScalingRules(Spec):
-    """How one direction may move; absent fields have the HPA's defaults."""
-
-    stabilization_window_seconds: Annotated[int, Number, Field(ge=0, le=3600)] | None = None
-    """Go only as far as every recommendation of this many seconds agrees."""
-
-    select_policy: Literal["Max", "Min", "Disabled"] | None = None
-    """Max: the policy that allows the larger change; Min: the smaller; Disabled: no change."""
-
-    policies: tuple[ScalingPolicy, ...] | None = None
-    """Rate limits; a given list replaces the default list."""
-
-    tolerance: Tolerance | None = None
-    """Relative distance from the target that is left alone in this direction."""
-
-
-class Behavior(Spec):
-    """`spec.behavior` of an autoscaling/v2 HorizontalPodAutoscaler, and a flap budget."""
-
-    scale_up: ScalingRules | None = None
-    """Limits of growth."""
-
-    scale_down: ScalingRules | None = None
-    """Limits of shrinking."""
-
-    max_reversals_per_hour: Annotated[NonNegativeInt, Number] | None = None
-    """Changes of direction within any hour before decreases wait; unlimited if absent."""

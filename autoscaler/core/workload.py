@@ -7,13 +7,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.node_pools import NodePool
 from autoscaler.core.observation import Terms
 from autoscaler.core.policy import Combiner, Policy
 from autoscaler.core.spec import (
     DNS_LABEL,
     Actuation,
-    Behavior,
     Bounds,
     Fallback,
     Replica,

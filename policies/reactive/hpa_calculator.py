@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from autoscaler.core.behavior import effective
+from autoscaler.core.behavior import Behavior, effective
 from autoscaler.core.errors import AutoscalerError
 from autoscaler.core.integers import (
     INT32_MAX,
@@ -22,7 +22,6 @@ from autoscaler.core.integers import (
     ratio,
     wrap64,
 )
-from autoscaler.core.spec import Behavior
 
 
 class Fault(StrEnum):

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from autoscaler.core import quantity
-from autoscaler.core.behavior import Limits, effective
+from autoscaler.core.behavior import Behavior, Limits, ScalingPolicy, ScalingRules, effective
 from autoscaler.core.decision import Reason
 from autoscaler.core.history import note_done, remember
 from autoscaler.core.observation import PodSample, PodStatus
 from autoscaler.core.past import Mark, Past
 from autoscaler.core.rules import Case, apply, limited, outside_bounds, stabilize
-from autoscaler.core.spec import Behavior, Bounds, ScalingPolicy, ScalingRules
+from autoscaler.core.spec import Bounds
 from policies.reactive import hpa_calculator as totals
 from policies.reactive import hpa_pods as per_pod
 

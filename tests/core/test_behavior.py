@@ -1,5 +1,4 @@
-from autoscaler.core.behavior import effective
-from autoscaler.core.spec import Behavior, ScalingPolicy
+from autoscaler.core.behavior import Behavior, ScalingPolicy, effective
 
 
 def test_an_empty_behavior_has_the_defaults_of_kubernetes() -> None:

@@ -1,8 +1,8 @@
 import pytest
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.history import note_change, remember
 from autoscaler.core.past import Mark, Past
-from autoscaler.core.spec import Behavior
 from tests.builders import NOON
 
 SHORT = Behavior.model_validate(

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.observation import ReplicaStatus
 from autoscaler.core.past import Mark, Past, age
 from autoscaler.core.replicas import notice, why_broken
-from autoscaler.core.spec import Behavior
 from tests.builders import NOON
 
 BEHAVIOR = Behavior()

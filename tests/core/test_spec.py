@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from autoscaler.core.behavior import Behavior, ScalingRules
 from autoscaler.core.policy import Recommendation, up
-from autoscaler.core.spec import Actuation, Behavior, Bounds, Replica, SignalSpec
+from autoscaler.core.spec import Actuation, Bounds, Replica, SignalSpec
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from tests.builders import NOON, Wants, a_fleet, a_workload, largest, seen
 
@@ -153,3 +154,14 @@ def test_a_need_that_is_no_number_is_refused() -> None:
 def test_a_policy_without_signals_is_labelled_by_its_type() -> None:
     assert Wants(replicas=1).label == "wants"
     assert Wants(replicas=1).recommend(seen(at=NOON)).replicas == 1
+
+
+def test_a_changed_copy_works_everything_out_anew() -> None:
+    strict = Behavior()
+    assert strict.limits.scale_down.window_seconds == 300
+
+    swift = strict.model_copy(update={"scale_down": ScalingRules(stabilization_window_seconds=15)})
+
+    assert swift.limits.scale_down.window_seconds == 15
+    assert strict.limits.scale_down.window_seconds == 300
+    assert strict == Behavior()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.observation import (
     Observation,
     PodSample,
@@ -13,7 +14,7 @@ from autoscaler.core.observation import (
     ReplicaStatus,
     Terms,
 )
-from autoscaler.core.spec import Behavior, Bounds, Replica, Slo
+from autoscaler.core.spec import Bounds, Replica, Slo
 from policies.reactive.hpa import Hpa
 from tests.builders import NOON, seen
 

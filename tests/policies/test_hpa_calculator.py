@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.integers import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN
-from autoscaler.core.spec import Behavior
 from policies.reactive.hpa_calculator import (
     CannotSizeError,
     Fault,

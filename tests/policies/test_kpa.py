@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from autoscaler.core.behavior import Behavior
 from autoscaler.core.observation import Memory, Observation, Series
-from autoscaler.core.spec import Behavior
 from policies.reactive.kpa import Kpa
 from policies.reactive.kpa_decision import KpaParameters, KpaState, decide
 from tests.builders import NOON, seen
