@@ -12,6 +12,13 @@ Document = dict[str, Any]
 
 _INFO: Final = {"title": "inference-autoscaler metrics adapter", "version": "v1"}
 _TEXT: Final = {"type": "string"}
+_OBJECT: Final = {"type": "object"}
+_TIME: Final = {"type": "string", "format": "date-time"}
+_QUANTITY: Final = {
+    "type": "string",
+    "pattern": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+    "description": "A quantity, as Kubernetes writes it.",
+}
 _SEGMENT: Final = {"type": "string", "minLength": 1, "maxLength": 253, "pattern": r"^[^/%\s]+$"}
 _NAMESPACE: Final = ("namespace", "path", "Namespace of the workload.")
 _METRIC: Final = ("metric", "path", "A signal, its forecast, or desired_replicas.")
@@ -21,22 +28,29 @@ _SCHEMAS: Final[Mapping[str, Document]] = {
     "ExternalMetricValue": {
         "metricName": _TEXT,
         "metricLabels": {"type": "object", "additionalProperties": _TEXT},
-        "timestamp": {"type": "string", "format": "date-time"},
-        "value": {"type": "string", "description": "A quantity in whole thousandths."},
+        "timestamp": _TIME,
+        "value": _QUANTITY,
     },
     "ObjectReference": {
         "kind": _TEXT, "namespace": _TEXT, "name": _TEXT, "apiVersion": _TEXT,
     },
-    "MetricIdentifier": {"name": _TEXT, "selector": {"type": "object"}},
+    # The selector may be null, for which OpenAPI 2 has no word.
+    "MetricIdentifier": {"name": _TEXT, "selector": {}},
     "Status": {
-        "kind": _TEXT, "apiVersion": _TEXT, "status": _TEXT, "message": _TEXT, "reason": _TEXT,
-        "code": {"type": "integer"}, "metadata": {"type": "object"},
+        "kind": {"type": "string", "enum": ["Status"]},
+        "apiVersion": {"type": "string", "enum": ["v1"]},
+        "metadata": _OBJECT,
+        "status": {"type": "string", "enum": ["Success", "Failure"]},
+        "message": _TEXT,
+        "reason": _TEXT,
+        "code": {"type": "integer"},
     },
-    "APIResourceList": {
-        "kind": _TEXT, "apiVersion": _TEXT, "groupVersion": _TEXT,
-        "resources": {"type": "array", "items": {"type": "object"}},
+    "APIResource": {
+        "name": _TEXT, "singularName": _TEXT, "namespaced": {"type": "boolean"}, "kind": _TEXT,
+        "verbs": {"type": "array", "items": _TEXT},
     },
 }  # fmt: skip
+"""Properties of each schema; all of them are required."""
 _EXTERNAL_PATH: Final = f"/apis/{EXTERNAL}/{VERSIONS[EXTERNAL]}/namespaces/{{namespace}}/{{metric}}"
 _CUSTOM_PATH: Final = (
     f"/apis/{CUSTOM}/{VERSIONS[CUSTOM]}/namespaces/{{namespace}}/{{resource}}/{{name}}/{{metric}}"
@@ -46,7 +60,9 @@ _REFUSALS: Final = {
     "401": "The bearer token is not valid.",
     "403": "The user may not.",
     "404": "Nothing of this name, or nothing that matches.",
+    "405": "Only GET is answered; values cannot be watched.",
     "406": "Only application/json is answered.",
+    "413": "A request has no body.",
     "429": "Too many questions about access are open.",
     "503": "The value is missing, stale or of no use; the message says why.",
     "504": "The answer took too long to make.",
@@ -186,30 +202,28 @@ def _responses(answer: str) -> dict[str, tuple[str, str]]:
 
 def _schemas(prefix: str) -> Document:
     """Return every schema; references begin with `prefix`."""
-    found = {
-        name: {"type": "object", "properties": properties} for name, properties in _SCHEMAS.items()
-    }
-    found["MetricValue"] = {
-        "type": "object",
-        "properties": {
+    found = {name: _schema(properties) for name, properties in _SCHEMAS.items()}
+    found["MetricValue"] = _schema(
+        {
             "describedObject": {"$ref": f"{prefix}ObjectReference"},
             "metric": {"$ref": f"{prefix}MetricIdentifier"},
-            "timestamp": {"type": "string", "format": "date-time"},
-            "value": {"type": "string", "description": "A quantity in whole thousandths."},
-        },
-    }
+            "timestamp": _TIME,
+            "value": _QUANTITY,
+        }
+    )
+    found["APIResourceList"] = _list_of("APIResource", "resources", prefix, groupVersion=_TEXT)
     for kind, item in (
         ("ExternalMetricValueList", "ExternalMetricValue"),
         ("MetricValueList", "MetricValue"),
     ):
-        found[kind] = {
-            "type": "object",
-            "required": ["kind", "apiVersion", "items"],
-            "properties": {
-                "kind": _TEXT,
-                "apiVersion": _TEXT,
-                "metadata": {"type": "object"},
-                "items": {"type": "array", "items": {"$ref": f"{prefix}{item}"}},
-            },
-        }
+        found[kind] = _list_of(item, "items", prefix, metadata=_OBJECT)
     return found
+
+
+def _list_of(item: str, name: str, prefix: str, **more: Document) -> Document:
+    items = {"type": "array", "items": {"$ref": f"{prefix}{item}"}}
+    return _schema({"kind": _TEXT, "apiVersion": _TEXT, **more, name: items})
+
+
+def _schema(properties: Document) -> Document:
+    return {"type": "object", "required": list(properties), "properties": properties}
