@@ -1,5 +1,6 @@
 """Which files a command line names, and their text."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,49 +21,65 @@ def policy_files(paths: Iterable[Path], problems: list[Problem]) -> list[Path]:
     A folder stands for its own *.yaml, *.yml and *.json files by name, without hidden ones and
     without those of folders inside it. What is not there goes to `problems`.
     """
-    found: list[Path] = []
+    found: list[tuple[Path, str]] = []
     for path in paths:
         try:
-            found.extend(_in_folder(path, problems) if path.is_dir() else [path])
+            found.extend(_in_folder(path, problems) if path.is_dir() else [(path, _real(path))])
         except (OSError, ValueError) as error:
             problems.append(Problem(str(path), f"cannot be read: {_why(error)}"))
-    seen: set[Path] = set()
+    seen: set[str] = set()
     unique = []
-    for path in found:
-        try:
-            real = path.resolve()
-        except (OSError, RuntimeError, ValueError):
-            real = path
+    for path, real in found:
         if real not in seen:
             seen.add(real)
             unique.append(path)
     return unique
 
 
-def _in_folder(folder: Path, problems: list[Problem]) -> list[Path]:
-    inside = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in SUFFIXES
-        and not path.name.startswith(".")
-        and not path.name.endswith(".schema.json")
-        and not path.is_dir()
-    )
+def _in_folder(folder: Path, problems: list[Problem]) -> list[tuple[Path, str]]:
+    """Return the files in a folder, each with where it really lies."""
+    with os.scandir(folder) as entries:
+        inside = sorted((one for one in entries if _is_meant(one)), key=lambda one: one.name)
     if not inside:
         names = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
         problems.append(Problem(str(folder), f"this folder holds no policy file ({names})"))
-    return inside
+    # Only links are followed one by one: that takes longer than all else here together.
+    here = os.path.realpath(folder)
+    return [
+        (folder / one.name, _real(folder / one.name) if one.is_symlink() else f"{here}/{one.name}")
+        for one in inside
+    ]
 
 
-def read_text(path: Path, problems: list[Problem]) -> str | None:
-    """Return a file's text; None, and a problem, where there is none to return."""
-    file = str(path)
+def _is_meant(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(".schema.json"):
+        return False
+    try:
+        return not entry.is_dir()
+    except OSError:
+        return True  # reading it will say what is wrong
+
+
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
+
+
+def read_bytes(path: Path, problems: list[Problem]) -> bytes | None:
+    """Return what a file holds, up to a byte too many; None, and a problem, where it cannot be."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(LARGEST_BYTES + 1)
+            return stream.read(LARGEST_BYTES + 1)
     except (OSError, ValueError) as error:
-        problems.append(Problem(file, f"cannot be read: {_why(error)}"))
+        problems.append(Problem(str(path), f"cannot be read: {_why(error)}"))
         return None
+
+
+def text_of(file: str, data: bytes, problems: list[Problem]) -> str | None:
+    """Return the text of what `read_bytes` found; None, and a problem, where it is no text."""
     if len(data) > LARGEST_BYTES:
         limit = LARGEST_BYTES // 1024 // 1024
         problems.append(Problem(file, f"a policy file should be at most {limit} MiB: split it"))

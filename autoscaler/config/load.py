@@ -6,15 +6,13 @@ from collections.abc import Mapping as ByKey
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoscaler.config.draft import Draft, read_draft
-from autoscaler.config.files import policy_files, read_text
+from autoscaler.config.files import policy_files
 from autoscaler.config.installed import Installed
-from autoscaler.config.json_source import read_json
-from autoscaler.config.lint import errors_among, errors_in, warnings_in
+from autoscaler.config.lint import errors_among
 from autoscaler.config.node_pools import pool_warnings
 from autoscaler.config.nodes import Mapping, find
+from autoscaler.config.policy_file import PolicyFile, read_policy_file
 from autoscaler.config.problems import Problem, in_file_order
-from autoscaler.config.yaml_source import UnreadableError, read_yaml
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.workload import FleetSpec
 
@@ -81,23 +79,41 @@ def read_fleet(paths: Sequence[Path]) -> LoadedFleet:
             file order.
     """
     problems: list[Problem] = []
-    files = policy_files(paths, problems)
     installed = Installed()
-    drafts: list[Draft] = []
-    for file in files:
-        drafts.extend(_drafts(file, installed, problems))
-    for draft in drafts:
-        problems.extend(errors_in(draft, installed))
-    problems.extend(errors_among(drafts))
-    order = [*map(str, paths), *map(str, files)]
-    if problems:
-        raise ConfigError(*in_file_order(problems, order))
+    files = policy_files(paths, problems)
+    read = [read_policy_file(file, installed) for file in files]
+    return whole_fleet([*paths, *files], read, installed, problems)
+
+
+def whole_fleet(
+    order: Iterable[Path],
+    files: Sequence[PolicyFile],
+    installed: Installed,
+    problems: Iterable[Problem] = (),
+) -> LoadedFleet:
+    """Put policy files together, and check what only all of them can show.
+
+    Args:
+        order: The order in which problems are told: folders and files, as they were named.
+        files: What was read, in file order.
+        installed: Policies and combiners.
+        problems: What else is wrong, such as a folder that is not there.
+
+    Raises:
+        ConfigError: Something is wrong in a file, or between files; every problem is told.
+    """
+    drafts = [draft for file in files for draft in file.drafts]
+    wrong = [*problems, *(problem for file in files for problem in file.problems)]
+    wrong.extend(errors_among(drafts))
+    names = [str(path) for path in order]
+    if wrong:
+        raise ConfigError(*in_file_order(wrong, names))
     if not drafts:
         raise ConfigError("no policy file was named")
     workloads = tuple(draft.workload for draft in drafts if draft.workload is not None)
     pools = tuple(draft.pool for draft in drafts if draft.pool is not None)
-    combiners = {w.spec.combine: installed.combiner(w.spec.combine) for w in workloads}
-    warnings = [warning for draft in drafts for warning in warnings_in(draft)]
+    combiners = {name: installed.combiner(name) for name in {w.spec.combine for w in workloads}}
+    warnings = [warning for file in files for warning in file.warnings]
     return LoadedFleet(
         fleet=FleetSpec(workloads, combiners, pools),
         sources={
@@ -105,31 +121,5 @@ def read_fleet(paths: Sequence[Path]) -> LoadedFleet:
             for draft in drafts
             if (whole := draft.workload or draft.pool) is not None
         },
-        warnings=in_file_order([*warnings, *pool_warnings(drafts)], order),
+        warnings=in_file_order([*warnings, *pool_warnings(drafts)], names),
     )
-
-
-def _drafts(path: Path, installed: Installed, problems: list[Problem]) -> Iterable[Draft]:
-    file, text = str(path), read_text(path, problems)
-    if text is None:
-        return
-    documents = 0
-    if not text.strip():
-        problems.append(Problem(file, "the file is empty"))
-        return
-    try:
-        sources = (
-            [read_json(file, text, problems)]
-            if path.suffix == ".json"
-            else read_yaml(file, text, problems)
-        )
-        for node in sources:
-            documents += 1
-            draft = read_draft(file, node, installed, problems)
-            if draft is not None:
-                yield draft
-    except UnreadableError as error:
-        problems.append(Problem(file, error.text, error.mark, exact=True))
-        return
-    if documents == 0:
-        problems.append(Problem(file, "the file holds no document, only comments"))
