@@ -16,6 +16,7 @@ from autoscaler.settings import read_settings
 from tests.builders import NOON, Wants, a_fleet, a_workload
 from tests.config.test_reload import written
 from tests.fakes.kubernetes import FakeApiServer, objects
+from tests.live.stage import eventually
 
 OURS = "inference-autoscaler"
 
@@ -95,6 +96,21 @@ def test_a_number_that_kubectl_set_is_left_alone_once_and_not_after_every_start(
     assert once_more(1700) == [InterventionKind.EDITED]
     assert once_more(200) == []
     assert once_more(36_000) == []
+
+
+def test_a_kill_switch_that_is_late_pauses_everything_until_it_was_read(stage: Stage) -> None:
+    fleet = a_fleet(CHAT)
+    stage.api.add(objects.config_map("another", namespace=OURS))
+    late = stage.api.faults.add(method="GET", path=f"/configmaps/{OURS}$", delay=60.0, times=None)
+    parts = stage.compose(fleet, observe_seconds=2.0)
+
+    unread = stage.look(parts, fleet)
+    stage.api.faults.clear()
+    eventually(lambda: stage.look(parts, fleet) == (), "the switch is read")
+
+    assert late.hits == 1
+    assert [one.kind for one in unread] == [InterventionKind.PAUSED]
+    assert "until the kill switch was read once" in unread[0].text
 
 
 class Lease(Alone):

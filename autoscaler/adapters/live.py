@@ -19,6 +19,7 @@ from autoscaler.core.observation import (
     Gap,
     GapReason,
     Intervention,
+    InterventionKind,
     NodePoolStatus,
     Observation,
     PodSample,
@@ -133,6 +134,12 @@ class _Nothing:
 
 _NOTHING: Final = _Nothing()
 
+UNREAD: Final = Intervention(
+    InterventionKind.PAUSED, "everything is paused until the kill switch was read once"
+)
+"""What holds before the first answer: whoever threw the switch before we started is not overlooked,
+however slowly we learn of it."""
+
 
 class LiveObserver:
     """Sees the fleet through Prometheus and Kubernetes.
@@ -157,12 +164,13 @@ class LiveObserver:
             targets: Reads the targets.
             pools: Reads the node pools.
             seconds: Longest that a look may take.
-            paused: What pauses everything; None where nothing does.
+            paused: What pauses everything; None where nothing does. Until it has answered once,
+                everything is paused; while it does not answer later, its last answer holds.
         """
         self._signals, self._targets, self._pools = signals, targets, pools
         self._seconds = seconds
         self._paused = paused
-        self._pause: Intervention | None = None
+        self._pause: Intervention | None = UNREAD
         self.latest: Snapshot | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="look")
         self._busy: dict[str, Future[Any]] = {}

@@ -7,7 +7,13 @@ from typing import cast
 
 import pytest
 
-from autoscaler.adapters.live import NOT_LEADING, OUT_OF_TIME, FencedActuator, LiveObserver
+from autoscaler.adapters.live import (
+    NOT_LEADING,
+    OUT_OF_TIME,
+    UNREAD,
+    FencedActuator,
+    LiveObserver,
+)
 from autoscaler.core.decision import Action, NodeAction, Outcome
 from autoscaler.core.errors import ActuationError, ObservationError
 from autoscaler.core.node_pools import NodeBounds, NodePool, NodePoolMetadata, NodePoolSpec
@@ -221,6 +227,32 @@ def test_the_kill_switch_pauses_everything() -> None:
 
     switch.append(lambda: None)
     assert watching.observe(FLEET, NOON + 30).observations[CHAT.key].interventions == ()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["late", "failed"])
+def test_before_the_kill_switch_was_read_once_everything_is_paused(
+    gate: threading.Event, fails: bool
+) -> None:
+    def read() -> Intervention | None:
+        assert gate.wait(20)
+        if fails and watching.latest is None:
+            raise ObservationError("unread")
+        return None
+
+    watching = observer(seconds=0.2, paused=read)
+    if fails:
+        gate.set()
+
+    first = watching.observe(FLEET, NOON)
+    gate.set()
+    watching._busy["switch"].exception(20)
+    watching._seconds = 20.0
+    second = watching.observe(FLEET, NOON + 15)
+    watching.close()
+
+    assert [seen.interventions for seen in first.observations.values()] == [(UNREAD,), (UNREAD,)]
+    assert first.paused == UNREAD.text
+    assert (second.observations[CHAT.key].interventions, second.paused) == ((), "")
 
 
 class Scaler:
