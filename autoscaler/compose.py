@@ -124,8 +124,10 @@ def compose(
         leadership=leadership,
         replan=replan,
         sources=signals.reports,
-        store=_store(settings, connection) if reads_state or not settings.shadow else None,
-        counts=counts,
+        store=_store(settings, connection, leadership.is_leader)
+        if reads_state or not settings.shadow
+        else None,
+        memories={"counts": counts},
         journal=journal,
         announce=aftermath.follow,
         close=close,
@@ -291,6 +293,7 @@ def _leadership(
         chance=np.random.default_rng().random,
         durations=durations,
         say=log.info,
+        warn=log.warning,
     )
 
 
@@ -301,9 +304,11 @@ def _journal(settings: Settings, fleet: FleetSpec) -> RotatingJournal | None:
     return RotatingJournal(settings.journal, fleet, limits)
 
 
-def _store(settings: Settings, connection: Connection) -> StateStore | None:
+def _store(
+    settings: Settings, connection: Connection, leads: Callable[[], bool]
+) -> StateStore | None:
     if settings.state == "none":
         return None
     if settings.state == "file" and settings.state_file is not None:
         return FileStore(settings.state_file)
-    return ClusterStore(connection, settings.namespace, settings.state_name)
+    return ClusterStore(connection, settings.namespace, settings.state_name, may_write=leads)

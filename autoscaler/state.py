@@ -27,6 +27,7 @@ from autoscaler.core.workload import FleetSpec
 VERSION: Final = 2
 
 _STATE: Final = TypeAdapter(FleetState)
+_NAMES: Final = frozenset(one.name for one in fields(FleetState))
 _PAST_NAMES: Final = tuple(one.name for one in fields(Past))
 _MARKS: Final = tuple(one.name for one in fields(Past) if one.type == tuple[Mark, ...])
 
@@ -62,29 +63,32 @@ class Restored:
     Attributes:
         state: For every workload of the fleet.
         problem: Why nothing, or not everything, of a saved state is in it; empty if all is well.
-        counts: What was remembered of each workload's number, by workload key. It is never too
-            old: whoever remembers it compares it with what is found.
+        kept: What the ends of the controller remembered of each workload, by their names, then
+            by workload key. It is never too old: whoever remembers it compares it with what is
+            found.
     """
 
     state: FleetState
     problem: str = ""
-    counts: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def dump_state(state: FleetState, now: float, counts: Mapping[str, Any] | None = None) -> bytes:
+def dump_state(
+    state: FleetState, now: float, kept: Mapping[str, Mapping[str, Any]] | None = None
+) -> bytes:
     """Return a state as bytes; equal states give equal bytes.
 
     Args:
         state: What to keep.
         now: Unix seconds.
-        counts: What else to keep beside it of each workload, by workload key: JSON.
+        kept: What else to keep beside it, by name: of each workload, by its key, JSON.
     """
     said = {
+        **{name: rows for name, rows in (kept or {}).items() if rows},
         "pasts": {key: _plain(past) for key, past in state.pasts.items()},
         "nodes_needed": {name: _columns(marks) for name, marks in state.nodes_needed.items()},
         "nodes_seen": dict(state.nodes_seen),
         "led": state.led,
-        **({"counts": counts} if counts else {}),
     }
     body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     head = {"version": VERSION, "saved": now, "sha256": hashlib.sha256(body).hexdigest()}
@@ -119,14 +123,15 @@ def _opened(data: bytes) -> tuple[bytes, float]:
     return body, saved
 
 
-def _read(body: bytes) -> tuple[FleetState, Mapping[str, Any]]:
-    """Return the state in it, and what else was kept, by workload key."""
+def _read(body: bytes) -> tuple[FleetState, Mapping[str, Mapping[str, Any]]]:
+    """Return the state in it, and what else was kept: by name, then by workload key."""
     try:
         said: Any = orjson.loads(body)
-        state, counts = _STATE.validate_python(_in_rows(said)), said.get("counts")
+        state = _STATE.validate_python(_in_rows(said))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise StateError("the saved state does not fit this version of the program") from error
-    return state, counts if isinstance(counts, dict) else {}
+    others = {name: rows for name, rows in said.items() if name not in _NAMES}
+    return state, {name: rows for name, rows in others.items() if isinstance(rows, dict)}
 
 
 def _plain(past: Past) -> dict[str, Any]:
@@ -150,7 +155,8 @@ def _in_rows(said: Any) -> Any:
         for key, past in said["pasts"].items()
     }
     nodes = {name: _marks(columns) for name, columns in said["nodes_needed"].items()}
-    return {**said, "pasts": pasts, "nodes_needed": nodes}
+    known = {name: value for name, value in said.items() if name in _NAMES}
+    return {**known, "pasts": pasts, "nodes_needed": nodes}
 
 
 def _marks(columns: list[list[Any]]) -> list[dict[str, Any]]:
@@ -173,6 +179,7 @@ def restore(
     *,
     max_age_seconds: float,
     gap_seconds: float = 60.0,
+    own: FleetState | None = None,
 ) -> Restored:
     """Return the state to begin with: the saved one where it can be trusted.
 
@@ -183,23 +190,55 @@ def restore(
         max_age_seconds: An older state is not trusted.
         gap_seconds: Where nobody decided for longer, the sizes at the end of the gap count as
             wanted: a decrease then waits for a whole window.
+        own: What a process that watched until now remembers itself: it fills the time since the
+            state was saved, and stands for a state that cannot be trusted. None at a start.
     """
+    instead = unproven(fleet, now) if own is None else own
     try:
         data = store.load()
         if data is None:
-            return Restored(unproven(fleet, now), "no saved state was found")
+            return Restored(instead, "no saved state was found")
         body, saved = _opened(data)
         state, kept = _read(body)
     except StateError as error:
-        return Restored(unproven(fleet, now), str(error))
+        return Restored(instead, str(error))
     keys = {workload.key for workload in fleet.workloads}
-    counts = {key: one for key, one in kept.items() if key in keys}
+    kept = {
+        name: {key: one for key, one in rows.items() if key in keys} for name, rows in kept.items()
+    }
     if not -max_age_seconds <= now - saved <= max_age_seconds:
         why = f"the saved state is {now - saved:.0f} s old; {max_age_seconds:.0f} s are trusted"
-        return Restored(unproven(fleet, now), why, counts)
-    if abs(now - saved) > gap_seconds:
+        return Restored(instead, why, kept)
+    last = saved
+    if own is not None:
+        state = _since(state, saved, own)
+        marks = (mark for past in own.pasts.values() for mark in past.recommendations)
+        last = max((mark.time for mark in marks), default=saved)
+    if abs(now - max(saved, last)) > gap_seconds:
         state = state.resumed(fleet, now)
-    return Restored(adopt(state.inherited(), fleet, now), counts=counts)
+    return Restored(adopt(state.inherited(), fleet, now), kept=kept)
+
+
+def _since(state: FleetState, saved: float, own: FleetState) -> FleetState:
+    """Return a state with what another process recommended since it was saved.
+
+    Changes made since then are not taken from there: what is found is compared with what was
+    saved, and the difference counts (`core.replicas.notice`).
+    """
+
+    def later(marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+        return tuple(mark for mark in marks if mark.time > saved)
+
+    pasts = dict(own.pasts)
+    for key, past in state.pasts.items():
+        mine = own.pasts.get(key)
+        more = later(mine.recommendations) if mine is not None else ()
+        pasts[key] = replace(past, recommendations=(*past.recommendations, *more))
+    needed = dict(own.nodes_needed)
+    for name, marks in state.nodes_needed.items():
+        needed[name] = (*marks, *later(own.nodes_needed.get(name, ())))
+    seen = {**state.nodes_seen, **own.nodes_seen}
+    return replace(state, pasts=pasts, nodes_needed=needed, nodes_seen=seen)
 
 
 def adopt(state: FleetState, fleet: FleetSpec, now: float) -> FleetState:

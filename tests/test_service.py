@@ -17,11 +17,15 @@ from autoscaler.core.observation import Observation, ReplicaStatus, Series, Snap
 from autoscaler.core.planner import FleetState
 from autoscaler.core.workload import FleetSpec
 from autoscaler.service import Parts, Service, wall
+from autoscaler.service.reloading import Reloading
+from autoscaler.service.saving import SAVE_SECONDS
 from autoscaler.settings import Settings, read_settings
 from autoscaler.state import FileStore, StateError, load_state
 from autoscaler.telemetry.report import CycleReport, Mode
 from tests.builders import NOON
 from tests.config.test_reload import written
+
+PATIENCE_SECONDS = 20.0
 
 
 class World:
@@ -69,6 +73,10 @@ class Lease:
 
     def is_leader(self) -> bool:
         return self.leads
+
+    @property
+    def term(self) -> int | None:
+        return self.calls.count("taken") if self.leads else None
 
     def start(self) -> None:
         self.calls.append("start")
@@ -134,6 +142,14 @@ def service(
     )
 
 
+def cycle(running: Service) -> CycleReport:
+    """Look at the policy files, run a cycle, and wait until what it left is saved."""
+    running.reloading.look()
+    report = running.tick()
+    assert running.saving.flush(PATIENCE_SECONDS)
+    return report
+
+
 def test_a_cycle_sees_decides_acts_and_is_told(files: PolicyFiles) -> None:
     world = World()
     running = service(world, files)
@@ -162,7 +178,7 @@ def test_a_standby_changes_and_saves_nothing(files: PolicyFiles, tmp_path: Path)
     world, store = World(), FileStore(tmp_path / "state")
     standby = service(world, files, parts={"leadership": Lease(leads=False), "store": store})
 
-    standby.tick()
+    cycle(standby)
 
     assert world.replicas == 2
     assert store.load() is None
@@ -189,13 +205,13 @@ def test_a_state_is_saved_when_something_was_done_and_now_and_then(
     world, store = World(), FileStore(tmp_path / "state")
     running = service(world, files, parts={"store": store}, state_interval_seconds=30)
 
-    running.tick()
+    cycle(running)
     first = store.load()
     world.pass_(15)
-    running.tick()
+    cycle(running)
     assert store.load() == first
     world.pass_(15)
-    running.tick()
+    cycle(running)
 
     assert first is not None
     saved = store.load()
@@ -233,11 +249,11 @@ class Notes:
 
 def test_what_an_end_remembers_is_kept_with_the_state(files: PolicyFiles, tmp_path: Path) -> None:
     world, store, notes, later = World(), FileStore(tmp_path / "state"), Notes(), Notes()
-    first = service(world, files, parts={"store": store, "counts": notes})
+    first = service(world, files, parts={"store": store, "memories": {"notes": notes}})
     notes.noted = {"llm/chat": [1, 2], "llm/gone": [3]}
-    first.tick()
+    cycle(first)
 
-    service(world, files, parts={"store": store, "counts": later})
+    service(world, files, parts={"store": store, "memories": {"notes": later}})
 
     assert later.noted == {"llm/chat": [1, 2]}
 
@@ -257,12 +273,12 @@ def test_changed_policy_files_come_into_force_in_the_next_cycle(
 ) -> None:
     world = World(load=200.0)
     running = service(world, files, reload_seconds=5)
-    running.tick()
+    cycle(running)
     path = tmp_path / "chat.yaml"
     path.write_text(path.read_text().replace("max: 9", "max: 5"))
 
     world.pass_(15)
-    report = running.tick()
+    report = cycle(running)
 
     assert world.replicas == 5
     assert [plan.workloads[0].spec.replicas.max for plan in world.plans] == [5]
@@ -279,12 +295,12 @@ def test_broken_policy_files_are_told_and_the_last_good_ones_stay(
     path.write_text("spec: [")
 
     world.pass_(15)
-    broken = running.tick()
+    broken = cycle(running)
     world.pass_(15)
-    still = running.tick()
+    still = cycle(running)
     path.write_text(good)
     world.pass_(15)
-    mended = running.tick()
+    mended = cycle(running)
 
     assert broken.reload_problem.startswith(str(path))
     assert still.reload_problem == broken.reload_problem
@@ -293,14 +309,71 @@ def test_broken_policy_files_are_told_and_the_last_good_ones_stay(
     assert world.plans == []
 
 
-def test_files_are_read_once_where_the_settings_say_so(files: PolicyFiles, tmp_path: Path) -> None:
-    world = World()
-    running = service(world, files, reload_seconds=0)
-    (tmp_path / "chat.yaml").write_text("spec: [")
+@pytest.mark.parametrize("every", [pytest.param(0.0, id="never"), pytest.param(0.01, id="often")])
+def test_files_are_looked_at_beside_the_cycles_as_the_settings_say(
+    files: PolicyFiles, every: float
+) -> None:
+    looks = Blocked(files)
+    reloading = Reloading(looks.files, every)
 
+    reloading.start()
+    begun = looks.begun.wait(PATIENCE_SECONDS if every else 0.2)
+    looks.go_on.set()
+    reloading.stop()
+
+    assert begun == (every > 0)
+
+
+class Blocked:
+    """Policy files at which a look takes as long as a test says."""
+
+    def __init__(self, files: PolicyFiles) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.look, self.files = files.look, files
+        files.look = self._look  # type: ignore[method-assign]
+
+    def _look(self) -> bool:
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE_SECONDS)
+        return self.look()
+
+
+def test_no_cycle_waits_for_policy_files_the_last_good_ones_count_until_the_new_are_whole(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world, slow = World(load=200.0), Blocked(files)
+    running = service(world, files)
+    path = tmp_path / "chat.yaml"
+    path.write_text(path.read_text().replace("max: 9", "max: 5"))
+
+    beside = threading.Thread(target=running.reloading.look)
+    beside.start()
+    assert slow.begun.wait(PATIENCE_SECONDS)
+    meanwhile = running.tick()
+    slow.go_on.set()
+    beside.join(PATIENCE_SECONDS)
     world.pass_(15)
+    after = running.tick()
 
-    assert running.tick().reload_problem == ""
+    assert meanwhile.fleet.workloads[0].spec.replicas.max == 9
+    assert after.fleet.workloads[0].spec.replicas.max == 5
+
+
+def test_a_look_that_fails_is_told_once_and_the_next_one_comes(files: PolicyFiles) -> None:
+    looked = threading.Semaphore(0)
+
+    def look() -> bool:
+        looked.release()
+        raise ZeroDivisionError
+
+    files.look = look  # type: ignore[method-assign]
+    reloading = Reloading(files, 0.01)
+    with capture_logs() as lines:
+        reloading.start()
+        assert all(looked.acquire(timeout=PATIENCE_SECONDS) for _ in range(4))
+        reloading.stop()
+
+    assert [line["event"] for line in lines] == ["policy files not looked at"]
 
 
 def test_a_full_disk_loses_the_record_and_nothing_else(files: PolicyFiles) -> None:
@@ -331,7 +404,7 @@ def test_a_state_that_cannot_be_saved_is_tried_in_every_cycle_and_told_once(
         running = service(world, files, parts={"store": store})
         for refuses in (True, True, False):
             store.refuses = refuses
-            running.tick()
+            cycle(running)
             world.pass_(1)
 
     assert store.load() is not None
@@ -339,6 +412,58 @@ def test_a_state_that_cannot_be_saved_is_tried_in_every_cycle_and_told_once(
         ("warning", "state not saved"),
         ("info", "state saved again"),
     ]
+
+
+class Stalled(FileStore):
+    """A store that keeps nothing until a test lets it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def save(self, data: bytes) -> None:
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE_SECONDS)
+        super().save(data)
+
+
+def test_a_stalled_store_holds_up_no_cycle_but_the_next_change(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world, store = World(), Stalled(tmp_path / "state")
+    running = service(world, files, parts={"store": store})
+
+    running.tick()  # the first change: its state is on its way
+    assert store.begun.wait(PATIENCE_SECONDS)
+    world.pass_(1)
+    running.tick()  # nothing to change, so nothing to wait for
+    assert world.replicas == 4
+    world.load = 60.0
+    changing = threading.Thread(target=running.tick, daemon=True)
+    changing.start()
+    changing.join(0.3)
+    waited = (changing.is_alive(), world.replicas)
+    store.go_on.set()
+    changing.join(PATIENCE_SECONDS)
+
+    assert waited == (True, 4)
+    assert (changing.is_alive(), world.replicas) == (False, 6)
+
+
+def test_a_store_that_does_not_answer_holds_up_a_change_for_as_long_as_a_save_may_take(
+    files: PolicyFiles, tmp_path: Path
+) -> None:
+    world, store = World(), Stalled(tmp_path / "state")
+    running = service(world, files, parts={"store": store})
+    running.tick()
+    assert store.begun.wait(PATIENCE_SECONDS)
+    world.pass_(SAVE_SECONDS)
+    world.load = 60.0
+
+    running.tick()
+
+    assert world.replicas == 6
+    store.go_on.set()
 
 
 def test_stopping_saves_the_state_gives_the_lease_back_and_closes(

@@ -73,18 +73,17 @@ def test_any_state_is_found_again(state: FleetState) -> None:
     assert load_state(dump_state(state, NOON)) == (state, NOON)
 
 
-COUNTS = {CHAT.key: ["uid", 4, NOON, None, [5]], "llm/gone": ["uid", 1, NOON, 3, []]}
+COUNTS = {"counts": {CHAT.key: ["uid", 4, NOON, None, [5]], "llm/gone": ["uid", 1, NOON, 3, []]}}
+FOUND = {"counts": {CHAT.key: ["uid", 4, NOON, None, [5]]}}
 
 
 @pytest.mark.parametrize(
     ("saved", "found"),
     [
-        pytest.param(dump_state(STATE, NOON - 5, COUNTS), {CHAT.key: COUNTS[CHAT.key]}, id="fresh"),
-        pytest.param(
-            dump_state(STATE, NOON - 86_400, COUNTS), {CHAT.key: COUNTS[CHAT.key]}, id="a day old"
-        ),
+        pytest.param(dump_state(STATE, NOON - 5, COUNTS), FOUND, id="fresh"),
+        pytest.param(dump_state(STATE, NOON - 86_400, COUNTS), FOUND, id="a day old"),
         pytest.param(dump_state(STATE, NOON - 5), {}, id="without any"),
-        pytest.param(dump_state(STATE, NOON - 5, ["odd"]), {}, id="something else"),  # type: ignore[arg-type]
+        pytest.param(dump_state(STATE, NOON - 5, {"counts": ["odd"]}), {}, id="something else"),  # type: ignore[dict-item]
         pytest.param(dump_state(STATE, NOON - 5, COUNTS)[:-1], {}, id="damaged"),
         pytest.param(None, {}, id="nothing"),
     ],
@@ -92,7 +91,7 @@ COUNTS = {CHAT.key: ["uid", 4, NOON, None, [5]], "llm/gone": ["uid", 1, NOON, 3,
 def test_what_is_remembered_of_numbers_is_kept_beside_the_state_and_is_never_too_old(
     saved: bytes | None, found: dict[str, object]
 ) -> None:
-    assert restore(Memory(saved), FLEET, NOON, max_age_seconds=900).counts == found
+    assert restore(Memory(saved), FLEET, NOON, max_age_seconds=900).kept == found
 
 
 def test_a_state_is_the_same_whatever_is_kept_beside_it() -> None:
@@ -195,3 +194,50 @@ def test_a_state_from_before_a_gap_counts_the_last_sizes_as_wanted() -> None:
     assert soon.state.pasts[CHAT.key].recommendations == (Mark(NOON, 4),)
     assert late.state.pasts[CHAT.key].recommendations[-1] == Mark(NOON, 4)
     assert len(late.state.pasts[CHAT.key].recommendations) == 2
+
+
+def lately(*marks: Mark) -> FleetState:
+    """A standby's own state: it saw 6 replicas and recommended these."""
+    past = Past(recommendations=marks, desired=6, unproven_since=NOON - 40, scale_ups=marks[-1:])
+    return FleetState({CHAT.key: past, CODE.key: Past(desired=1)}, {}, {"h100": 5}, led=False)
+
+
+def test_who_takes_over_goes_on_from_the_saved_state_and_what_was_recommended_since() -> None:
+    own = lately(Mark(NOON - 30, 5), Mark(NOON - 5, 3))
+    saved = Memory(dump_state(STATE, NOON - 20))
+
+    taken = restore(saved, FLEET, NOON, max_age_seconds=900, own=own).state
+
+    chat = taken.pasts[CHAT.key]
+    assert chat.recommendations == (*STATE.pasts[CHAT.key].recommendations, Mark(NOON - 5, 3))
+    assert chat.scale_ups == STATE.pasts[CHAT.key].scale_ups
+    assert (chat.desired, chat.unproven_since, chat.restored) == (4, None, True)
+    assert taken.pasts[CODE.key].desired == 1  # the leader knew nothing of it
+    assert taken.led
+
+
+def test_who_takes_over_what_was_saved_long_ago_fills_the_gap_with_what_it_saw() -> None:
+    saved = Memory(dump_state(STATE, NOON - 600))
+
+    seen = restore(saved, FLEET, NOON, max_age_seconds=900, own=lately(Mark(NOON - 5, 3)))
+    unseen = restore(saved, FLEET, NOON, max_age_seconds=900, own=lately())
+
+    assert seen.state.pasts[CHAT.key].recommendations[-1] == Mark(NOON - 5, 3)
+    assert unseen.state.pasts[CHAT.key].recommendations[-1] == Mark(NOON, 4)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(None, id="gone"),
+        pytest.param(dump_state(STATE, NOON)[:-1], id="damaged"),
+        pytest.param(dump_state(STATE, NOON - 901, COUNTS), id="too old"),
+    ],
+)
+def test_who_takes_over_nothing_goes_on_from_its_own_state(data: bytes | None) -> None:
+    own = lately(Mark(NOON - 5, 3))
+
+    restored = restore(Memory(data), FLEET, NOON, max_age_seconds=900, own=own)
+
+    assert restored.state is own
+    assert restored.problem

@@ -17,6 +17,7 @@ from typing import Any, cast
 import orjson
 
 import autoscaler.controller
+import autoscaler.service.saving
 from autoscaler.compose import compose
 from autoscaler.config.reload import PolicyFiles
 from autoscaler.core.past import Mark, Past
@@ -132,6 +133,7 @@ def run(order: Order) -> Measured:
     measured = Measured(signals=sum(len(w.spec.signals) for w in fleet.workloads))
     parts.leadership.start()
     _wait(parts.leadership.is_leader, "nobody became the leader")
+    service._leading._term = parts.leadership.term  # it goes on from the state above
     if order.scheduled:
         _on_the_real_clock(service, meter, order.cycles, measured)
     else:
@@ -151,6 +153,7 @@ def _one_after_the_other(
         meter.lap()
         report = service.tick()
         _scraped(service, meter)
+        service.saving.flush(4 * INTERVAL)
         spent = meter.lap()
         measured.cycles.append({**spent, "pace": (before + pace()) / 2, **_brought(report)})
         time.sleep(0.2 if number else 1.0)
@@ -209,7 +212,7 @@ def _metered(service: Service, meter: Meter) -> None:
         (autoscaler.controller, "plan_cycle", "planning"),
         (autoscaler.controller, "note_outcomes", "planning"),
         (parts.actuator, "act", "changes"),
-        (service, "_save", "state"),
+        (autoscaler.service.saving, "_problem_of", "state"),
         (service, "_narrate", "telemetry"),
         (service.latest, "publish", "telemetry"),
     ):

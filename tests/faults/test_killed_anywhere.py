@@ -14,7 +14,7 @@ from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.core.past import Past
 from autoscaler.state import load_state
-from tests.faults.world import DEPLOYMENTS, NAMESPACE, SITUATIONS, World
+from tests.faults.world import DEPLOYMENTS, NAMESPACE, PATIENCE_SECONDS, SITUATIONS, World
 
 STRIKES = 4
 WRITES = 5
@@ -36,26 +36,41 @@ class Deadly:
 
     Attributes:
         writes: How many there were.
+        dead: Whether it has come to that.
     """
 
     def __init__(self, connection: Connection, number: int, *, sent: bool) -> None:
         self.writes = 0
-        self._number, self._sent, self._dead = number, sent, False
+        self._number, self._sent, self.dead = number, sent, False
         self._send = connection._send
         connection._send = self  # type: ignore[method-assign, assignment]
 
     def __call__(self, what: Any, method: str, path: str, *rest: Any) -> Any:
-        if self._dead:
+        if self.dead:
             raise Killed
         if method == "GET" or "/leases" in path or "/events" in path:
             return self._send(what, method, path, *rest)
         self.writes += 1
         if self.writes != self._number:
             return self._send(what, method, path, *rest)
-        self._dead = True
+        self.dead = True
         if self._sent:
             self._send(what, method, path, *rest)
         raise Killed
+
+
+def die_with_the_writer(world: World, deadly: Deadly) -> None:
+    """Let the cycle end where the thread that saves its state has died: a process dies as one."""
+    saving = world.service.saving
+    keep = saving.keep
+
+    def kept(*state: Any, **options: Any) -> None:
+        keep(*state, **options)
+        saving.flush(PATIENCE_SECONDS)
+        if deadly.dead:
+            raise Killed
+
+    saving.keep = kept  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -73,7 +88,8 @@ def goal() -> dict[str, int]:
 def test_what_was_begun_is_finished_once(world: World, number: int, *, sent: bool) -> None:
     for _ in range(STRIKES):
         world.cycle()
-    Deadly(world.connection, number, sent=sent)
+    deadly = Deadly(world.connection, number, sent=sent)
+    die_with_the_writer(world, deadly)
     with pytest.raises(Killed):
         world.cycle()
     world.cycles += 1

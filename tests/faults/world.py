@@ -39,6 +39,8 @@ from tests.faults.clock import Clock
 from tests.faults.metrics import Metrics
 
 CYCLE_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 20.0
+"""For what goes on beside a cycle; the world goes on when it is done."""
 NAMESPACE: Final = "inference-autoscaler"
 STATE: Final = f"/api/v1/namespaces/{NAMESPACE}/configmaps/inference-autoscaler-state"
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/inference-autoscaler"
@@ -347,7 +349,9 @@ class World:
             if self.scraping:
                 self.metrics.scrape(self.demand())
             self._hear()
+            self.service.reloading.look()
             report = self.service.tick()
+            self.service.saving.flush(PATIENCE_SECONDS)
             self.settle_pods()
             self.counts.append(self.replicas())
             self.reports.append(report)

@@ -134,6 +134,7 @@ class Election:
         durations: Durations = DEFAULT_DURATIONS,
         monotonic: Callable[[], float] = steady,
         say: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Stand for election.
 
@@ -145,7 +146,9 @@ class Election:
             chance: Numbers in [0, 1) that spread the tries.
             durations: How fast.
             monotonic: Our clock.
-            say: Is told when we begin or cease to lead, and when the trouble changes.
+            say: Is told when we begin or cease to lead.
+            warn: Is told when tries begin to fail and when they succeed again, not of each try; and
+                of a lease that could not be given back.
         """
         self._store = store
         self._identity = identity
@@ -153,7 +156,7 @@ class Election:
         self._chance = chance
         self._durations = durations
         self._monotonic = monotonic
-        self._say = say
+        self._say, self._warn = say, warn
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._right: _Right | None = None
@@ -180,6 +183,15 @@ class Election:
         """Return which leadership a write of now belongs to; None where we do not lead."""
         right = self._held()
         return None if right is None else right.fence
+
+    @property
+    def term(self) -> int | None:
+        """Which leadership this is: another number after somebody else led; None where we do not.
+
+        As long as it is the same, nobody else has led in between.
+        """
+        fence = self.fence()
+        return None if fence is None else fence.transitions
 
     def assert_leader(self) -> Fence:
         """Return the fence of a write that is about to be made.
@@ -261,7 +273,7 @@ class Election:
                 claim = Claim(NOBODY, 1.0, self._now(), taken=False)
                 self._last = self._store.replace(lease, claim)
         except Exception as error:  # noqa: BLE001 - we are ending: the record runs out by itself
-            self._say(f"the lead was not given back: {error}; another begins when it has run out")
+            self._warn(f"the lead was not given back: {error}; another begins when it has run out")
         self._mine = None
 
     def attempt(self) -> float:
@@ -277,13 +289,13 @@ class Election:
                     break
                 except ConflictError:
                     self._mine = None  # read again at once what stands there now
-            self._trouble = ""
+            trouble = ""
         except Exception as error:  # noqa: BLE001 - the next try must come, whatever went wrong
             self._mine = None  # our write may have taken effect all the same
             trouble = str(error) or type(error).__name__
-            if trouble != self._trouble:
-                self._say(f"election: {trouble}")
-            self._trouble = trouble
+        if bool(trouble) != bool(self._trouble):
+            self._warn(f"election: {trouble or 'the lease can be reached again'}")
+        self._trouble = trouble
         self._tell()
         return self._wait()
 

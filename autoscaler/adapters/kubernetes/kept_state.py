@@ -2,11 +2,15 @@
 
 One that fits is in the ConfigMap itself: one write, atomic. A larger one is written in pieces
 beside the pieces that are in force, and the ConfigMap then names the new ones.
+
+Every write names the version that it replaces. A write of an earlier leader, or one that was held
+up on the way, is refused where a newer one came first; who still leads looks again and writes his.
 """
 
 import base64
 import binascii
 import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from autoscaler.adapters.kubernetes.managed_fields import mapping
@@ -43,6 +47,7 @@ class ClusterStore:
         namespace: str,
         name: str,
         *,
+        may_write: Callable[[], bool] = lambda: True,
         deadline_seconds: float = 5.0,
         piece_bytes: int = PIECE_BYTES,
     ) -> None:
@@ -52,6 +57,7 @@ class ClusterStore:
             asks: The connection.
             namespace: Our own.
             name: Of the ConfigMap; those of pieces begin with it.
+            may_write: Whether we lead; asked right before every write.
             deadline_seconds: For one request.
             piece_bytes: Of compressed state in one ConfigMap.
         """
@@ -59,9 +65,11 @@ class ClusterStore:
         self._root = f"/api/v1/namespaces/{namespace}/configmaps"
         self._namespace = namespace
         self._name = name
+        self._may_write = may_write
         self._deadline = deadline_seconds
         self._piece = piece_bytes
         self._slot = ""
+        self._versions: dict[str, str] = {}  # of what was read or written last, by name
 
     def load(self) -> bytes | None:
         head = self._read(self._name)
@@ -110,36 +118,57 @@ class ClusterStore:
             found = self._asks.ask("GET", f"{self._root}/{name}", deadline_seconds=self._deadline)
         except KubernetesError as error:
             if error.status == 404:
+                self._versions.pop(name, None)
                 return None
             raise StateError(str(error)) from error
-        return dict(mapping(found))
+        return self._noted(name, found)
+
+    def _noted(self, name: str, found: object) -> dict[str, Any]:
+        config_map = dict(mapping(found))
+        version = mapping(config_map.get("metadata")).get("resourceVersion")
+        if version:
+            self._versions[name] = str(version)
+        return config_map
 
     def _write(self, name: str, data: dict[str, str], packed: bytes) -> None:
+        metadata = {"name": name, "namespace": self._namespace}
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": self._namespace},
+            "metadata": metadata,
             "data": data,
             "binaryData": {_KEY: base64.b64encode(packed).decode()},
         }
         try:
-            self._put(name, body)
+            try:
+                self._put(name, body)
+            except KubernetesError as error:
+                if error.status not in (404, 409):
+                    raise
+                # Somebody else's write came first, or an earlier one of ours: look again, once.
+                self._put(name, body)
         except KubernetesError as error:
             raise StateError(str(error)) from error
 
     def _put(self, name: str, body: dict[str, Any]) -> None:
+        """Replace the version that was seen last, or make what is not there."""
+        if name not in self._versions:
+            self._read(name)
+        if not self._may_write():
+            raise StateError(f"ConfigMap {self._shown}: not written: we do not lead any more")
+        version = self._versions.pop(name, None)  # unknown again, until the answer is here
         query = (("fieldManager", FIELD_MANAGER),)
-        try:
-            self._asks.ask(
+        if version is None:
+            made = self._asks.ask(
+                "POST", self._root, query=query, body=body, deadline_seconds=self._deadline
+            )
+        else:
+            metadata = {**body["metadata"], "resourceVersion": version}
+            made = self._asks.ask(
                 "PUT",
                 f"{self._root}/{name}",
                 query=query,
-                body=body,
+                body={**body, "metadata": metadata},
                 deadline_seconds=self._deadline,
             )
-        except KubernetesError as error:
-            if error.status != 404:
-                raise
-            self._asks.ask(
-                "POST", self._root, query=query, body=body, deadline_seconds=self._deadline
-            )
+        self._noted(name, made)

@@ -288,20 +288,42 @@ def test_a_write_is_fenced() -> None:
     assert b.fence() is None
 
 
+def told(election: Election) -> list[str]:
+    """Return what will be told, with how loud."""
+    said: list[str] = []
+    election._say = lambda text: said.append(f"info: {text}")
+    election._warn = lambda text: said.append(f"warning: {text}")
+    return said
+
+
 def test_gaining_and_losing_the_lead_are_told_once() -> None:
     world = World()
-    said: list[str] = []
     one = world.join("a")
-    one.election._say = said.append
+    said = told(one.election)
     world.pass_time(25.0)
     world.outage_until = world.time + 30.0
     world.pass_time(20.0)
 
     assert said == [
-        "we lead",
-        "election: the API server is not there",
-        "we do not lead any more: the lease names a",
+        "info: we lead",
+        "warning: election: the API server is not there",
+        "info: we do not lead any more: the lease names a",
     ]
+
+
+def test_trouble_with_the_lease_is_a_warning_when_it_begins_and_when_it_ends() -> None:
+    world = led_by("a")
+    one = world.candidates[0]
+    said = told(one.election)
+    one.faults = [Fault(request_lost=True), Fault(answer_lost=True), Fault(request_lost=True)]
+
+    world.pass_time(30.0)
+
+    assert said == [
+        "warning: election: the request is lost",
+        "warning: election: the lease can be reached again",
+    ]
+    assert world.leaders() == ["a"]
 
 
 def test_a_bug_in_a_try_is_survived() -> None:
@@ -325,16 +347,14 @@ def test_a_bug_in_a_try_is_survived() -> None:
 
 def test_a_release_that_fails_is_told() -> None:
     world = led_by("a")
-    said: list[str] = []
     one = world.candidates[0]
-    one.election._say = said.append
+    said = told(one.election)
     one.faults = [Fault(request_lost=True)]
 
     assert one.election.stop()
 
-    assert said == [
-        "the lead was not given back: the request is lost; another begins when it has run out"
-    ]
+    (line,) = said
+    assert line.startswith("warning: the lead was not given back: the request is lost; another")
 
 
 @pytest.mark.parametrize(

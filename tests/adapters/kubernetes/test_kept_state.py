@@ -1,6 +1,6 @@
 """State in ConfigMaps: what was kept is found, torn or foreign things are no state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.state import StateError
-from tests.fakes.kubernetes import FakeApiServer, objects
+from tests.fakes.kubernetes import Break, FakeApiServer, objects
 
 MAPS = "/api/v1/namespaces/ours/configmaps"
 SMALL = b"what was decided"
@@ -23,9 +23,11 @@ def api(tmp_path: Path) -> Iterator[FakeApiServer]:
         yield server
 
 
-def store(api: FakeApiServer, piece_bytes: int = 1000) -> ClusterStore:
+def store(
+    api: FakeApiServer, piece_bytes: int = 1000, may_write: Callable[[], bool] = lambda: True
+) -> ClusterStore:
     connection = Connection.open(api.kubeconfig_path)
-    return ClusterStore(connection, "ours", "state", piece_bytes=piece_bytes)
+    return ClusterStore(connection, "ours", "state", piece_bytes=piece_bytes, may_write=may_write)
 
 
 def test_nothing_was_kept_yet(api: FakeApiServer) -> None:
@@ -53,7 +55,8 @@ def test_a_large_state_is_written_beside_the_one_in_force(api: FakeApiServer) ->
 
 def test_a_write_that_fails_half_way_leaves_the_old_state(api: FakeApiServer) -> None:
     first = store(api)
-    first.save(LARGE)
+    for _ in range(3):
+        first.save(LARGE)
     api.faults.add(method="PUT", path="/configmaps/state-b-2", status=403)
 
     with pytest.raises(StateError, match="not allowed"):
@@ -95,3 +98,55 @@ def test_an_api_that_refuses_is_told(api: FakeApiServer) -> None:
 
     with pytest.raises(StateError):
         store(api).load()
+
+
+def test_the_leader_replaces_what_an_earlier_one_wrote_after_it_was_read(
+    api: FakeApiServer,
+) -> None:
+    earlier, leader = store(api), store(api)
+    earlier.save(b"one")
+    assert leader.load() == b"one"
+    earlier.save(b"two")
+
+    leader.save(SMALL)
+
+    assert store(api).load() == SMALL
+
+
+@pytest.mark.parametrize("newer", [SMALL, LARGE], ids=["in one piece", "in several pieces"])
+def test_an_earlier_leader_overwrites_nothing(api: FakeApiServer, newer: bytes) -> None:
+    answers: list[bool] = []
+    earlier = store(api, may_write=lambda: answers.pop(0) if answers else True)
+    leader = store(api)
+    for _ in range(3):
+        earlier.save(LARGE[::-1])
+    leader.load()
+    leader.save(newer)
+    writes = len(api.requests.writes)
+    answers += [True, False]  # it loses the lead while its write is on its way
+
+    with pytest.raises(StateError, match="not written: we do not lead any more"):
+        earlier.save(b"old")
+
+    assert len(api.requests.writes) == writes + 1
+    assert store(api).load() == newer
+
+
+def test_a_write_whose_answer_was_lost_is_made_again(api: FakeApiServer) -> None:
+    first = store(api)
+    first.save(LARGE)
+    api.faults.add(method="PUT", path="/configmaps/state$", breaks=Break.LOST)
+
+    first.save(SMALL)
+
+    assert store(api).load() == SMALL
+
+
+def test_a_state_that_was_deleted_is_made_again(api: FakeApiServer) -> None:
+    first = store(api)
+    first.save(SMALL)
+    Connection.open(api.kubeconfig_path).ask("DELETE", f"{MAPS}/state")
+
+    first.save(SMALL)
+
+    assert store(api).load() == SMALL

@@ -1,0 +1,47 @@
+"""The process from its start to its end: cycles run, requests are answered."""
+
+import gc
+import threading
+
+import structlog
+
+from autoscaler.service.cycle import Service
+from autoscaler.settings import Settings
+from autoscaler.telemetry.access import ServerSettings
+from autoscaler.telemetry.http import TelemetryServer
+
+
+def serve(service: Service, settings: Settings, stopping: threading.Event) -> None:
+    """Run cycles and answer requests until `stopping` is set; then end in order.
+
+    Raises:
+        ConfigError: The address is taken, or a certificate or token cannot be read.
+    """
+    server = TelemetryServer(
+        service.latest,
+        ServerSettings(
+            host=settings.listen_address,
+            port=settings.listen_port,
+            cert_file=settings.tls_cert_file,
+            key_file=settings.tls_key_file,
+            token_file=settings.token_file,
+        ),
+    )
+    collect_rarely()
+    server.start()
+    structlog.get_logger("service").info("serving", url=server.url)
+    try:
+        service.start()
+        stopping.wait()
+    finally:
+        service.stop()
+        server.stop()
+
+
+def collect_rarely() -> None:
+    """Look for unreachable cycles of references less often, in the whole process.
+
+    A cycle makes hundreds of thousands of small values and hardly any such cycle: looking for
+    those as often as is usual is a sixth of its work.
+    """
+    gc.set_threshold(50_000, 20, 50)
