@@ -16,7 +16,7 @@ from time import sleep
 from types import FrameType
 from typing import Any, Final, Protocol, TypeVar
 
-from autoscaler.core.errors import AutoscalerError
+from autoscaler.core.errors import AutoscalerError, Ended
 
 OnProgress = Callable[[str, float], None]
 """Told what is being worked on, and how far that is, 0 to 1."""
@@ -195,7 +195,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
     for one in _DEADLY:  # the next one would come while we clean up
         signal.signal(one, signal.SIG_IGN)
     globals().update(_ended=128 + number)
-    raise SystemExit(128 + number)
+    raise Ended(128 + number)
 
 
 def _hand_on(progress: "Queue[tuple[str, float]]", on_progress: OnProgress | None) -> None:

@@ -31,7 +31,7 @@ from autoscaler.cli import (
     version,
 )
 from autoscaler.cli.words import say
-from autoscaler.core.errors import AutoscalerError, ConfigError, TraceError
+from autoscaler.core.errors import AutoscalerError, ConfigError, Ended, TraceError
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 DEBUG = "AUTOSCALER_DEBUG"
@@ -126,7 +126,7 @@ def _unwinding() -> Iterator[None]:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Ended(128 + number)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from autoscaler.core.errors import PolicyError
+from autoscaler.core.errors import Ended, PolicyError
 from autoscaler.core.observation import Memory
 from autoscaler.core.policy import MOST_REPLICAS, Forecast, Recommendation, Verdict
 
@@ -21,9 +21,12 @@ def asked(plugin: Callable[[], object]) -> object:
 
     Raises:
         PolicyError: It raised anything, or wanted to end the process.
+        Ended: Somebody else ended the process meanwhile.
     """
     try:
         return plugin()
+    except Ended:
+        raise
     except (Exception, SystemExit) as error:  # a plug-in may raise anything
         try:
             text = str(error)
@@ -86,7 +89,7 @@ def memory_copy(memory: object) -> Memory | None:
     """
     if memory is None:
         return None
-    if not isinstance(memory, Mapping):
+    if type(memory) is not dict and not isinstance(memory, Mapping):
         raise PolicyError(f"memory should be JSON values by name, not {memory!r}")
     copy: Memory = _json(memory, _DEEPEST)
     return copy
@@ -94,6 +97,12 @@ def memory_copy(memory: object) -> Memory | None:
 
 def _json(value: object, deep: int) -> Any:
     """Copy a value that may be nested `deep` times."""
+    if type(value) is dict and deep:
+        return _json_object(value, deep - 1)
+    return _json_value(value, deep)
+
+
+def _json_value(value: object, deep: int) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     if value is None or isinstance(value, bool):
@@ -112,14 +121,26 @@ def _json(value: object, deep: int) -> Any:
 
 
 def _json_object(values: Mapping[Any, object], deep: int) -> dict[str, object]:
-    copy: dict[str, object] = {}
+    try:
+        names = "".join(values)
+    except TypeError as error:
+        raise _no_json(values) from error
+    if not names.isascii():
+        for name in values:
+            _text(name)
+    copy: dict[str, object] = dict(values)
     for name, value in values.items():
-        if not isinstance(name, str):
-            raise _no_json(values)
-        # Every policy's memory passes here in every cycle. It is mostly plain names and numbers,
-        # so these cost no call: that makes a tenth of a whole decision.
-        plain = type(value) is float and math.isfinite(value)
-        copy[name if name.isascii() else _text(name)] = value if plain else _json(value, deep)
+        # Every policy's memory passes here in every cycle. It is mostly plain numbers, so these
+        # cost no call.
+        kind = type(value)
+        if kind is float:
+            plain = math.isfinite(value)  # type: ignore[arg-type]
+        elif kind is int:
+            plain = -_MOST_INT <= value < _MOST_INT  # type: ignore[operator]
+        else:
+            plain = value is None or kind is bool
+        if not plain:
+            copy[name] = _json(value, deep)
     return copy
 
 
@@ -128,9 +149,11 @@ def _no_json(value: object) -> PolicyError:
 
 
 def _check_evidence(evidence: object) -> None:
-    if not isinstance(evidence, Mapping):
+    if type(evidence) is not dict and not isinstance(evidence, Mapping):
         raise PolicyError(f"evidence should be numbers by name, not {evidence!r}")
     for name, number in evidence.items():
+        if type(number) is float and type(name) is str and math.isfinite(number):
+            continue
         if not isinstance(name, str) or not _is_finite(number):
             raise PolicyError(
                 f"evidence should be finite numbers by name, not {name!r}: {number!r}"

@@ -53,3 +53,10 @@ class PolicyError(AutoscalerError):
 
 class TraceError(AutoscalerError):
     """An input of the simulator is wrong; the message names file and line."""
+
+
+class Ended(SystemExit):
+    """Somebody outside ended the process (SIGTERM, SIGHUP).
+
+    What other people's code raises stops their workload only; this is not theirs and passes.
+    """

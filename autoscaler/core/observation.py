@@ -113,17 +113,21 @@ class Series:
     @property
     def latest(self) -> float:
         """The newest value; NaN where there is no sample."""
-        return float(self.values[-1]) if len(self.values) else math.nan
+        values = self.values
+        return values.item(-1) if len(values) else math.nan
 
     @property
     def latest_time(self) -> float:
         """The time of the newest sample; minus infinity where there is none."""
-        return float(self.times[-1]) if len(self.times) else -math.inf
+        times = self.times
+        return times.item(-1) if len(times) else -math.inf
 
     def finite(self) -> "Series":
         """Return the series without its NaN and infinite samples."""
         keep = np.isfinite(self.values)
-        return self if bool(keep.all()) else Series(self.times[keep], self.values[keep])
+        if np.logical_and.reduce(keep):  # as `keep.all()`, without its detour
+            return self
+        return Series.sound(_frozen(self.times[keep]), _frozen(self.values[keep]))
 
     def since(self, time: float) -> "Series":
         """Return the samples that are newer than `time`."""

@@ -35,7 +35,7 @@ from autoscaler.core.rules import (
     within_disruptions,
 )
 from autoscaler.core.signals import read_signals
-from autoscaler.core.spec import Actuation, OnMissing
+from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 
@@ -313,18 +313,15 @@ def _wanted(
 
 def _why_blind(view: View, failures: list[str]) -> str:
     """Say, if so, what forbids a decrease: whatever a policy uses and cannot fully trust."""
-    used = sorted({name for policy in view.workload.spec.policies for name in policy.uses})
+    used = view.workload.spec.used
     doubts = [view.describe(name) for name in used if not view.trusts(name)]
     return "; ".join([*doubts, *failures])
 
 
 def _blind_since(past: Past, view: View, proposals: tuple[Proposal, ...]) -> float | None:
     """Since when nobody can see enough; None while somebody can."""
-    insists = any(
-        spec.on_missing is OnMissing.FALLBACK and not view.readings[name].usable
-        for name, spec in view.workload.spec.signals.items()
-    )
-    if any(proposal.live for proposal in proposals) and not insists:
+    insists = [name for name in view.workload.spec.insisted if not view.readings[name].usable]
+    if not insists and any(proposal.live for proposal in proposals):
         return None
     return view.observation.now if past.blind_since is None else past.blind_since
 

@@ -10,8 +10,8 @@ from autoscaler.core.decision import Proposal, Reading
 from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory, Observation, Series
 from autoscaler.core.past import Past
-from autoscaler.core.policy import Policy, Vote
-from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.core.policy import Vote
+from autoscaler.core.workload import Asked, FleetSpec, ScaledWorkload
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class View:
 
     def trusts(self, signal: str) -> bool:
         """Whether a decrease may rest on a signal."""
-        return signal in self.readings and self.readings[signal].may_lower
+        reading = self.readings.get(signal)
+        return reading is not None and reading.may_lower
 
 
 def prepare(fleet: FleetSpec) -> None:
@@ -54,40 +55,35 @@ def prepare(fleet: FleetSpec) -> None:
 
 def ask_all(view: View, past: Past) -> tuple[Proposal, ...]:
     """Ask every policy of a workload, in file order."""
-    policies = view.workload.spec.policies
-    return tuple(
-        _ask(policy, view, past.memories.get(_place(place, policy)))
-        for place, policy in enumerate(policies)
-    )
+    return tuple([_ask(one, view, past.memories) for one in view.workload.spec.asked])
 
 
-def _ask(policy: Policy, view: View, memory: Memory | None) -> Proposal:
-    unseen = [name for name in sorted(policy.needs) if name not in view.shown]
+def _ask(one: Asked, view: View, memories: Mapping[str, Memory]) -> Proposal:
+    shown, seen = view.shown, view.observation
+    unseen = [name for name in one.needs if name not in shown]
     if unseen:
         why = "; ".join(view.describe(name) for name in unseen)
-        return Proposal(policy.label, live=False, recommendation=None, why=why)
-    uses = sorted(policy.uses)
-    seen = view.observation
+        return Proposal(one.label, live=False, recommendation=None, why=why)
     observation = Observation(
-        now=seen.now,
-        replicas=seen.replicas,
+        seen.now,
+        seen.replicas,
         # A plug-in gets nothing in its hands that is ours to keep.
-        signals={name: view.shown[name] for name in uses if name in view.shown},
-        missing=MappingProxyType(seen.missing),
-        pods=seen.pods,
-        pod_samples=MappingProxyType(seen.pod_samples),
-        memory=lent(memory),
-        lead_seconds=view.lead_seconds,
-        terms=view.workload.terms,
-        interventions=seen.interventions,
+        {name: shown[name] for name in one.uses if name in shown},
+        MappingProxyType(seen.missing),
+        seen.pods,
+        MappingProxyType(seen.pod_samples),
+        lent(memories.get(one.place)),
+        view.lead_seconds,
+        view.workload.terms,
+        seen.interventions,
     )
     try:
-        answer = recommendation_in(asked(lambda: policy.recommend(observation)))
+        answer = recommendation_in(asked(lambda: one.policy.recommend(observation)))
     except PolicyError as error:
         why = f"failed: {error}"
-        return Proposal(policy.label, live=False, recommendation=None, why=why, failed=True)
-    ageing = not all(view.trusts(name) for name in uses)
-    return Proposal(policy.label, live=True, recommendation=answer, ageing=ageing)
+        return Proposal(one.label, live=False, recommendation=None, why=why, failed=True)
+    doubted = [name for name in one.uses if not view.trusts(name)]
+    return Proposal(one.label, live=True, recommendation=answer, ageing=bool(doubted))
 
 
 def vote_of(proposal: Proposal, current: int) -> Vote:
@@ -108,15 +104,9 @@ def remembered(
 ) -> dict[str, Memory]:
     """What each policy wants to find again; one that was not asked keeps what it had."""
     kept: dict[str, Memory] = {}
-    for place, (policy, proposal) in enumerate(zip(workload.spec.policies, proposals, strict=True)):
-        name = _place(place, policy)
+    for one, proposal in zip(workload.spec.asked, proposals, strict=True):
         answer = proposal.recommendation
-        memory = past.memories.get(name) if answer is None else answer.memory
+        memory = past.memories.get(one.place) if answer is None else answer.memory
         if memory is not None:
-            kept[name] = memory
+            kept[one.place] = memory
     return kept
-
-
-def _place(place: int, policy: Policy) -> str:
-    """Name a policy's memory so that an edited file does not hand it to another algorithm."""
-    return f"{place}:{policy.type}"

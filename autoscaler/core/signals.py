@@ -13,9 +13,6 @@ from autoscaler.core.observation import Gap, GapReason, Observation, PodSample, 
 from autoscaler.core.past import age
 from autoscaler.core.spec import OnMissing, Role, SignalSpec
 
-_USABLE_BOTH_WAYS = frozenset({SignalState.FRESH})
-_USABLE = frozenset({SignalState.FRESH, SignalState.AGEING})
-
 
 def read_signals(
     specs: Mapping[str, SignalSpec], observation: Observation
@@ -30,13 +27,14 @@ def read_signals(
         The reading of each signal, in file order, and the series that policies may be shown:
         usable ones, without non-finite samples.
     """
-    now = observation.now
-    series = {name: _seen(name, observation) for name in specs}
-    finite = {name: one.finite() for name, one in series.items()}
-    readings = {
-        name: _by_age(name, spec, series[name], finite[name], observation.missing.get(name), now)
-        for name, spec in specs.items()
-    }
+    now, missing = observation.now, observation.missing
+    series: dict[str, Series] = {}
+    finite: dict[str, Series] = {}
+    readings: dict[str, Reading] = {}
+    for name, spec in specs.items():
+        series[name] = one = _seen(name, observation)
+        finite[name] = sound = one.finite()
+        readings[name] = _by_age(name, spec, one, sound, missing.get(name), now)
     readings = _doubt_zeros(specs, readings, observation.replicas.ready)
     shown: dict[str, Series] = {}
     for name, spec in specs.items():
@@ -52,9 +50,11 @@ def read_signals(
                 why="idle: nobody waited",
             )
             shown[name] = Series.of([(when, 0.0)])
+        elif readings[name].usable:
+            shown[name] = finite[name]
         else:
             readings[name], shown_series = _as_file_says(
-                spec, readings[name], series[name], finite[name], observation.missing.get(name), now
+                spec, readings[name], series[name], finite[name], missing.get(name), now
             )
             if shown_series is not None:
                 shown[name] = shown_series
@@ -63,8 +63,9 @@ def read_signals(
 
 def _seen(name: str, observation: Observation) -> Series:
     """The signal's series; of a per-pod signal, the mean of its finite samples."""
-    if name in observation.signals:
-        return observation.signals[name]
+    series = observation.signals.get(name)
+    if series is not None:
+        return series
     samples = observation.pod_samples.get(name, {}).values()
     return _mean_of(sample for sample in samples if math.isfinite(sample.value))
 
@@ -81,9 +82,11 @@ def _by_age(
     name: str, spec: SignalSpec, series: Series, finite: Series, gap: Gap | None, now: float
 ) -> Reading:
     """Judge by the age of the newest finite sample alone."""
-    if not len(finite):
+    if not len(finite.times):
         return Reading(name, SignalState.MISSING, None, None, why=_why_none(series, gap))
-    old, max_age = age(now, finite.latest_time), spec.max_age
+    value, old, max_age = finite.latest, age(now, finite.latest_time), spec.max_age
+    # Where all samples are finite the newest one is, too.
+    last = value if finite is series else series.latest
     state, why = SignalState.FRESH, ""
     if old > max_age:
         state, why = SignalState.STALE, f"newest sample is {old:g} s old"
@@ -91,17 +94,16 @@ def _by_age(
         state, why = SignalState.SUSPECT, f"newest sample lies {-old:g} s in the future"
     elif old > max_age / 2:
         state, why = SignalState.AGEING, f"newest sample is {old:g} s old"
-    elif not math.isfinite(series.latest):
-        state, why = SignalState.AGEING, f"newest sample is {series.latest}"
+    elif not math.isfinite(last):
+        state, why = SignalState.AGEING, f"newest sample is {last}"
     elif gap is not None:
         state, why = SignalState.AGEING, f"{gap.reason}: {gap.detail}".rstrip(": ")
-    if state is SignalState.STALE and not math.isfinite(series.latest):
-        why = f"{why}, and {series.latest} since"
+    if state is SignalState.STALE and not math.isfinite(last):
+        why = f"{why}, and {last} since"
     if state is SignalState.STALE and gap is not None:
         why = f"{why}; {gap.reason} {gap.detail}".rstrip()
-    return Reading(
-        name, state, finite.latest, old, state in _USABLE, state in _USABLE_BOTH_WAYS, why
-    )
+    fresh = state is SignalState.FRESH
+    return Reading(name, state, value, old, fresh or state is SignalState.AGEING, fresh, why)
 
 
 def _why_none(series: Series, gap: Gap | None) -> str:
@@ -113,19 +115,16 @@ def _why_none(series: Series, gap: Gap | None) -> str:
 
 
 def _doubt_zeros(
-    specs: Mapping[str, SignalSpec], readings: Mapping[str, Reading], ready: int
+    specs: Mapping[str, SignalSpec], readings: dict[str, Reading], ready: int
 ) -> dict[str, Reading]:
     """Doubt a throughput or utilisation of 0 while ready replicas leave requests waiting."""
-    waiting = next(
-        (
-            reading
-            for name, reading in readings.items()
-            if specs[name].role is Role.QUEUE and reading.usable and (reading.value or 0.0) > 0
-        ),
-        None,
-    )
+    waiting = None
+    for name, reading in readings.items():
+        if specs[name].role is Role.QUEUE and reading.usable and (reading.value or 0.0) > 0:
+            waiting = reading
+            break
     if waiting is None or ready == 0:
-        return dict(readings)
+        return readings
     doubted = {
         name: replace(
             reading,
@@ -154,8 +153,9 @@ def _is_idle(
     A quantile over no requests is NaN. That is idleness only where something else says so,
     freshly: nothing arrives or is served, or the queue stayed empty; and no queue holds anyone.
     """
-    newest = series[name].latest if len(series[name]) else 0.0
-    if specs[name].role is not Role.LATENCY or not math.isnan(newest):
+    if specs[name].role is not Role.LATENCY or finite[name] is series[name]:
+        return False
+    if not math.isnan(series[name].latest):
         return False
     quiet = False
     for other, spec in specs.items():
@@ -181,8 +181,6 @@ def _as_file_says(
     now: float,
 ) -> tuple[Reading, Series | None]:
     """Treat an unusable signal as `onMissing` says; say what policies may be shown."""
-    if reading.usable:
-        return reading, finite
     if spec.on_missing is OnMissing.LAST and reading.value is not None:
         text = f"{reading.why}; the last value counts"
         return replace(reading, usable=True, may_lower=False, why=text), finite

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -16,6 +17,7 @@ from autoscaler.core.spec import (
     Actuation,
     Bounds,
     Fallback,
+    OnMissing,
     Replica,
     SignalSpec,
     Slo,
@@ -40,6 +42,34 @@ class Metadata(Spec):
 
     annotations: Mapping[str, str] = Field(default_factory=dict)
     """Free; not used to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One policy of a file, with what every cycle must know of it.
+
+    Attributes:
+        policy: The policy.
+        label: How the trail names it.
+        place: How its memory is named, so that an edited file does not hand it to another
+            algorithm.
+        needs: Signals without which it is not asked, in order of their names.
+        uses: All signals that it reads, likewise.
+    """
+
+    policy: Policy
+    label: str
+    place: str
+    needs: tuple[str, ...]
+    uses: tuple[str, ...]
+
+    @classmethod
+    def at(cls, place: int, policy: Policy) -> Self:
+        """Return what is known of the policy at this place of the file."""
+        name = f"{place}:{policy.type}"
+        return cls(
+            policy, policy.label, name, tuple(sorted(policy.needs)), tuple(sorted(policy.uses))
+        )
 
 
 class WorkloadSpec(Spec):
@@ -81,6 +111,22 @@ class WorkloadSpec(Spec):
     fallback: Fallback = Fallback()
     """What to run when nothing useful has been seen for a while."""
 
+    @cached_property
+    def asked(self) -> tuple[Asked, ...]:
+        """The policies, in file order, with what every cycle must know of them."""
+        return tuple(Asked.at(place, policy) for place, policy in enumerate(self.policies))
+
+    @cached_property
+    def used(self) -> tuple[str, ...]:
+        """The signals that any policy reads, in order of their names."""
+        return tuple(sorted({name for asked in self.asked for name in asked.uses}))
+
+    @cached_property
+    def insisted(self) -> tuple[str, ...]:
+        """The signals without which `fallback` applies even if policies still see."""
+        fallback = OnMissing.FALLBACK
+        return tuple(name for name, one in self.signals.items() if one.on_missing is fallback)
+
 
 class ScaledWorkload(Spec):
     """One workload: its target, signals, policies and limits."""
@@ -107,12 +153,12 @@ class ScaledWorkload(Spec):
             )
         return self
 
-    @property
+    @cached_property
     def key(self) -> str:
         """namespace/name: how every other place names this workload."""
         return f"{self.metadata.namespace}/{self.metadata.name}"
 
-    @property
+    @cached_property
     def terms(self) -> Terms:
         """What its policies may know of it."""
         spec = self.spec

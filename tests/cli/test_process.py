@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from autoscaler.cli import app as app_module
 from autoscaler.cli.progress import progress
+from autoscaler.core.answers import asked
 from autoscaler.core.errors import ActuationError, ConfigError, TraceError
 from simulations.cluster import Moment
 from simulations.replay import Progress
@@ -175,6 +177,15 @@ def test_an_error_ends_in_one_line_and_its_exit_code(
     ran = run("check")
 
     assert (ran.code, ran.out, ran.err) == (code, "", words)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_in_the_middle_of_a_policy_ends_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    monkeypatch.setattr(app_module, "app", lambda **_: asked(lambda: signal.raise_signal(number)))
+
+    assert run("check").code == code
 
 
 def test_a_traceback_is_there_for_who_asks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

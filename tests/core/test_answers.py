@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.answers import asked, lent, memory_copy, recommendation_in, verdict_in
-from autoscaler.core.errors import PolicyError
+from autoscaler.core.errors import Ended, PolicyError
 from autoscaler.core.policy import Recommendation, Verdict
 
 SURROGATE = "\ud800"
@@ -146,11 +146,12 @@ def test_whatever_a_plug_in_raises_is_caught(error: BaseException, text: str) ->
     assert str(failure.value) == text
 
 
-def test_a_person_can_still_stop_it() -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), Ended(143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_person_can_still_stop_it(end: BaseException) -> None:
     def plugin() -> object:
-        raise KeyboardInterrupt
+        raise end
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(end)):
         asked(plugin)
 
 
