@@ -127,7 +127,7 @@ def compose(
         store=_store(settings, connection, leadership.is_leader)
         if reads_state or not settings.shadow
         else None,
-        memories={"counts": counts},
+        memories={"counts": counts, "series": observer},
         journal=journal,
         announce=aftermath.follow,
         close=close,

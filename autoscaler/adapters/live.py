@@ -220,6 +220,14 @@ class LiveObserver:
         self.latest = Snapshot(now, observations, gaps, sized, paused)
         return self.latest
 
+    def kept(self) -> Mapping[str, Any]:
+        """Return what was whole of each workload's signals, for the next process: JSON."""
+        return self._parts.kept()
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what another process kept."""
+        self._parts.restore(kept)
+
     def close(self) -> None:
         """Wait for nothing: readers that hang end with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)

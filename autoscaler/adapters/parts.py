@@ -4,11 +4,17 @@ When a scrape fails, Prometheus forgets the target's series at once. `sum by (..
 with the targets that are left: fresh, and too low. So the series behind each signal are counted.
 Fewer than before, while the replicas did not become fewer in proportion, are a part of the whole:
 such an answer may raise a workload and not lower it.
+
+What was whole is kept between processes: else a process that starts while targets are dead would
+take the part for the whole.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from autoscaler.core.observation import Gap, GapReason, ReplicaStatus
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
@@ -27,12 +33,14 @@ class _Whole:
             series end, so it follows the series down, not `ready`.
         fewest: The fewest series since some are missing; None while none is.
         since: Since when there are that few, Unix seconds.
+        asked: What was asked, in a few letters; empty until somebody wants to know.
     """
 
     parts: int
     replicas: float
     fewest: int | None = None
     since: float = 0.0
+    asked: str = ""
 
 
 @dataclass(slots=True)
@@ -44,16 +52,21 @@ class _Kept:
     wholes: dict[str, _Whole] = field(default_factory=dict)
 
 
+_Row = tuple[int, float, int | None, float, str]
+_ROWS: Final = TypeAdapter(dict[str, tuple[int, dict[str, _Row]]])
+
+
 class Parts:
     """Remembers the last whole sight of every signal."""
 
     def __init__(self) -> None:
         self._fleet: FleetSpec | None = None
         self._kept: dict[str, _Kept] = {}
+        self._found: dict[str, tuple[int, dict[str, _Row]]] = {}
 
     def follow(self, fleet: FleetSpec) -> None:
         """Forget the workloads that left the fleet, and the signals that ask something else."""
-        if fleet is self._fleet:
+        if fleet is self._fleet and not self._found:
             return
         self._fleet = fleet
         for workload in fleet.workloads:
@@ -65,8 +78,48 @@ class Parts:
                     if _asks(workload, name) == _asks(kept.workload, name)
                 }
                 kept.workload = workload
+            if workload.key in self._found:
+                self._go_on(workload, *self._found[workload.key])
+        self._found = {}
         keys = {workload.key for workload in fleet.workloads}
         self._kept = {key: kept for key, kept in self._kept.items() if key in keys}
+
+    def kept(self) -> Mapping[str, Any]:
+        """Return what the next process should know, by workload key; JSON.
+
+        Of a single series no part can be missing: what is left then is an empty answer.
+        """
+        found = {}
+        for key, kept in self._kept.items():
+            rows = {}
+            for name, whole in kept.wholes.items():
+                if whole.parts > 1:
+                    whole.asked = whole.asked or _asked(kept.workload, name)
+                    rows[name] = (
+                        whole.parts, whole.replicas, whole.fewest, whole.since, whole.asked
+                    )  # fmt: skip
+            if rows:
+                found[key] = (kept.ready, rows)
+        return found
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on, from the next fleet that is followed, from what `kept` returned once.
+
+        What asked something else is forgotten, and what has another form. Where this process knows
+        more series for each replica itself, that counts.
+        """
+        try:
+            self._found = _ROWS.validate_python(kept)
+        except ValidationError:
+            self._found = {}
+
+    def _go_on(self, workload: ScaledWorkload, ready: int, rows: Mapping[str, _Row]) -> None:
+        mine = self._kept.setdefault(workload.key, _Kept(workload, ready))
+        for name, row in rows.items():
+            found, known = _Whole(*row), mine.wholes.get(name)
+            fuller = known is None or found.parts * known.replicas >= known.parts * found.replicas
+            if fuller and found.asked == _asked(workload, name):
+                mine.wholes[name] = found
 
     def lacking(
         self,
@@ -142,3 +195,11 @@ def _asks(workload: ScaledWorkload, name: str) -> object:
     spec = workload.spec
     signal = spec.signals.get(name)
     return None if signal is None else (spec.source, signal.query, spec.match)
+
+
+def _asked(workload: ScaledWorkload, name: str) -> str:
+    """Return what a signal asks in a few letters, which are others where it asks something else."""
+    spec = workload.spec
+    signal = spec.signals.get(name)
+    asks = signal and (spec.source, signal.query, sorted(spec.match.items()))
+    return hashlib.blake2b(repr(asks).encode(), digest_size=4).hexdigest()

@@ -142,6 +142,19 @@ def test_a_signal_of_which_a_part_is_left_says_so_unless_it_lacks_more() -> None
     assert part.missing == {"load": Gap(GapReason.PARTIAL, says), "queue": empty}
 
 
+def test_what_was_whole_is_known_to_the_next_process() -> None:
+    left = {"load": 4}
+    signals = Reader(lambda: {CHAT.key: Signals(parts=dict(left))})
+    before, after = observer(signals), observer(signals)
+    before.observe(FLEET, NOON)
+    left["load"] = 1
+
+    after.restore(before.kept())
+
+    part = after.observe(FLEET, NOON + 15).observations[CHAT.key]
+    assert part.missing["load"].reason is GapReason.PARTIAL
+
+
 def test_a_target_that_was_not_read_is_missing_with_its_reason() -> None:
     gap = Gap(GapReason.ERROR, "403")
     targets = Reader(lambda: Targets({CHAT.key: Target()}, {CODE.key: gap}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,3 +184,75 @@ def test_a_loss_is_doubted_after_any_past(replicas: list[int], lost: int) -> Non
     assert watch.look(9 - lost, 9) == (
         f"{9 - lost} of 9 series are left while 9 replicas are ready"
     )
+
+
+def restarted(watch: Watch, workload: ScaledWorkload = CHAT) -> Watch:
+    """Return another process, which goes on from what this one kept."""
+    later = Watch()
+    later.now = watch.now
+    later.parts.restore(orjson.loads(orjson.dumps(watch.parts.kept())))
+    later.follow(workload)
+    return later
+
+
+def test_a_process_that_starts_while_targets_are_dead_knows_what_was_whole() -> None:
+    watch = Watch()
+    watch.look(4, 4)
+    left = "1 of 4 series are left while 4 replicas are ready"
+    assert watch.look(1, 4) == left
+
+    later = restarted(watch)
+
+    assert later.look(1, 4) == left
+    assert Watch().look(1, 4) == ""  # without it, what is left is taken for the whole
+    later.now += NORMAL_AFTER_SECONDS - 30
+    assert later.look(1, 4) == ""  # counted from when they died, not from the start
+
+
+def test_what_asks_something_else_after_the_start_is_forgotten() -> None:
+    watch = Watch()
+    watch.look(4, 4)
+    other = a_workload(name="chat", signals={"load": {}}, match={"model": "other"})
+
+    assert restarted(watch, other).look(1, 4) == ""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine"),
+    [
+        pytest.param([(4, 4)], [(1, 4)], id="the other process knew the whole"),
+        pytest.param([(1, 4)], [(4, 4)], id="this one did"),
+    ],
+)
+def test_of_two_processes_the_one_counts_that_knew_more_series(
+    theirs: list[tuple[int, int]], mine: list[tuple[int, int]]
+) -> None:
+    leader, standby = Watch(), Watch()
+    for one, other in zip(theirs, mine, strict=True):
+        leader.look(*one)
+        standby.look(*other)
+
+    standby.parts.restore(orjson.loads(orjson.dumps(leader.parts.kept())))
+    standby.follow(CHAT)
+
+    assert standby.look(1, 4) == "1 of 4 series are left while 4 replicas are ready"
+
+
+@pytest.mark.parametrize(
+    "kept", [{"llm/chat": 3}, {"llm/chat": [4, {"load": [4]}]}, {"llm/chat": [4, {"load": "x"}]}]
+)
+def test_what_has_another_form_is_as_if_nothing_was_kept(kept: dict[str, object]) -> None:
+    watch = Watch()
+    watch.look(4, 4)
+
+    watch.parts.restore(kept)
+    watch.follow(CHAT)
+
+    assert watch.look(1, 4) == "1 of 4 series are left while 4 replicas are ready"
+
+
+def test_of_a_single_series_nothing_is_kept() -> None:
+    watch = Watch()
+    watch.look(1, 1)
+
+    assert watch.parts.kept() == {}

@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
+from autoscaler.adapters.parts import Parts as RawSeries
 from autoscaler.config.reload import PolicyFiles
-from autoscaler.core.observation import Snapshot
+from autoscaler.core.observation import ReplicaStatus, Snapshot
 from autoscaler.core.workload import FleetSpec
 from autoscaler.service import Parts, Service
 from autoscaler.settings import read_settings
@@ -39,6 +40,7 @@ class Pair:
         self.closing: list[Callable[[], None]] = []
         self.leases = {name: Lease(leads=name == "a") for name in ("a", "b")}
         self.notes = {name: Notes() for name in self.leases}
+        self.series = {name: RawSeries() for name in self.leases}
         self.a, self.b = self.start("a"), self.start("b")
 
     def start(self, name: str) -> Service:
@@ -50,7 +52,7 @@ class Pair:
             actuator=world,
             leadership=lease,
             store=store,
-            memories={"notes": self.notes[name]},
+            memories={"notes": self.notes[name], "series": self.series[name]},
         )
         service = Service(
             read_settings(flags={"state_interval_seconds": 30}),
@@ -120,6 +122,24 @@ def test_the_new_leader_knows_what_the_ends_of_the_one_before_remembered(pair: P
     pair.pass_(1, pair.b)
 
     assert pair.notes["b"].noted == {KEY: [1, 2]}
+
+
+def test_the_new_leader_knows_how_many_raw_series_there_were_when_all_spoke(pair: Pair) -> None:
+    fleet, four = pair.a.controller.fleet, ReplicaStatus(4, 4)
+    (chat,) = fleet.workloads
+    for name, count in (("a", 4), ("b", 1)):  # b began when three targets were dead already
+        pair.series[name].follow(fleet)
+        assert pair.series[name].lacking(chat, {"load": count}, four, pair.world.now) == {}
+    pair.pass_(2, pair.a, pair.b)
+
+    pair.hand_over()
+    pair.pass_(1, pair.b)
+
+    pair.series["b"].follow(fleet)
+    gaps = pair.series["b"].lacking(chat, {"load": 1}, four, pair.world.now)
+    assert [gap.detail for gap in gaps.values()] == [
+        "1 of 4 series are left while 4 replicas are ready"
+    ]
 
 
 def test_the_newest_state_counts_not_the_one_from_when_the_standby_started(pair: Pair) -> None:
