@@ -273,3 +273,14 @@ def test_whatever_changes_it_is_as_if_everything_were_read_anew(
             assert files.look() == (expected != was)
             assert (files.loaded.fleet, files.problem) == (expected, problem)
             good = expected
+
+
+def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    written(tmp_path)
+    files = PolicyFiles([tmp_path])
+
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+
+    assert not files.look()
+    assert "loop.yaml: cannot be read: too many levels of symbolic links" in files.problem
+    assert keys(files) == ["llm/chat"]

@@ -234,3 +234,22 @@ def test_at_the_end_a_store_that_does_not_answer_is_given_up_and_told() -> None:
     ]
     assert saving.flush(PATIENCE_SECONDS)
     assert store.saved == [1]
+
+
+def test_a_writer_that_was_ended_keeps_nobody_waiting(kept: Kept) -> None:
+    class Ended(BaseException):
+        pass
+
+    def save(data: bytes) -> None:
+        raise Ended
+
+    working = kept.store.save
+    kept.store.save = save  # type: ignore[method-assign]
+    kept.keep(1)
+    assert kept.saving.flush(PATIENCE_SECONDS)
+    kept.saving.settle()
+
+    kept.store.save = working  # type: ignore[method-assign]
+    kept.keep(2)
+    kept.end()
+    assert kept.store.saved == [2]
