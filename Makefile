@@ -97,9 +97,10 @@ test: lint types ## Everything: lint, types, all tests, coverage floors
 	$(BIN)/coverage report --include='autoscaler/core/*,policies/*' --fail-under=100
 
 .PHONY: bench
-bench: setup ## How fast the simulator, the decisions and the live controller are here (ten minutes)
+bench: setup ## How fast the simulator, the decisions, the live controller and the adapter are here (twelve minutes)
 	@$(BIN)/python -m simulations.bench
 	@$(BIN)/python -m tests.bench.live
+	@$(BIN)/python -m tests.metrics_adapter.bench
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build output

@@ -5,7 +5,7 @@ A board never changes. Asking it is a look-up and, with a selector, a few compar
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -91,12 +91,11 @@ class Group:
     values: list[Value] = field(default_factory=list)
     _places: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
-    def index(self) -> None:
-        """Prepare to find values by their labels, once all of them are there."""
+    def index(self, place: int) -> None:
+        """Prepare to find the value at a place by its labels, once all of them are there."""
         if len(self.values) > _FEW:
-            for place, value in enumerate(self.values):
-                for label in value.labels.items():
-                    self._places.setdefault(label, []).append(place)
+            for label in self.values[place].labels.items():
+                self._places.setdefault(label, []).append(place)
 
     def select(self, selector: Selector) -> Iterable[Value]:
         """Return the values whose labels the selector matches."""
@@ -123,6 +122,8 @@ class Group:
 class Board:
     """One plan, ready to be asked.
 
+    Whoever asks does so without waiting in between: the next one may take its place.
+
     Attributes:
         cycle: Of the plan.
         time: Of the decision, Unix seconds by the controller's clock.
@@ -138,19 +139,44 @@ class Board:
     time: float
     max_age_seconds: float
     groups: Mapping[Name, Group]
-    objects: Mapping[ObjectName, Mapping[str, list[Value]]]
+    objects: dict[ObjectName, dict[str, list[Value]]]
     workloads: Mapping[str, Workload]
     external_names: tuple[str, ...]
     custom_names: tuple[str, ...]
 
 
+def board_end(board: Board) -> Generator[None, None, None]:
+    """Forget the values of a board that was replaced, in small steps.
+
+    Many values that go at once take as long as thirty requests.
+    """
+    for (namespace, _), group in board.groups.items():
+        while group.values:
+            target = group.values.pop().target
+            board.objects.pop((namespace, resource_of(target), target.name), None)
+            yield
+
+
 def make_board(
     plan: Plan, before: Board | None = None, max_age_seconds: float | None = None
 ) -> Board:
-    """Write out a plan.
+    """Write out a plan at once; the arguments are those of `board_steps`."""
+    making = board_steps(plan, before, max_age_seconds)
+    while True:
+        try:
+            next(making)
+        except StopIteration as end:
+            board: Board = end.value
+            return board
+
+
+def board_steps(
+    plan: Plan, before: Board | None = None, max_age_seconds: float | None = None
+) -> Generator[None, None, Board]:
+    """Write out a plan in small steps; return the board.
 
     Args:
-        plan: The newest one.
+        plan: The newest one. Its rows are forgotten.
         before: The board of the plan before it. Names that a workload had there and has no longer
             are kept, without a number: a forecast that fails once does not vanish.
         max_age_seconds: When a plan is too old; absent: four intervals, at least a minute.
@@ -166,14 +192,21 @@ def make_board(
         )
         for metric, value in _values(row, plan.time):
             groups.setdefault((row.namespace, metric), Group()).values.append(value)
+        yield
     if before is not None:
-        _keep_names(groups, before, workloads)
+        yield from _keep_names(groups, before, workloads)
     objects: dict[ObjectName, dict[str, list[Value]]] = {}
+    custom_names = set()
     for (namespace, metric), group in groups.items():
-        for value in group.values:
-            name = namespace, resource_of(value.target), value.target.name
+        for place, value in enumerate(group.values):
+            group.index(place)
+            resource = resource_of(value.target)
+            name = namespace, resource, value.target.name
             objects.setdefault(name, {}).setdefault(metric, []).append(value)
-        group.index()
+            custom_names.add((resource, metric))
+            if value.shared is not None:
+                custom_names.add(("pods", metric))
+            yield
     return Board(
         cycle=plan.cycle,
         time=plan.time,
@@ -183,20 +216,8 @@ def make_board(
         objects=objects,
         workloads=workloads,
         external_names=tuple(sorted({metric for _, metric in groups})),
-        custom_names=_custom_names(groups, objects),
+        custom_names=tuple(sorted(map("/".join, custom_names))),
     )
-
-
-def _custom_names(
-    groups: Mapping[Name, Group], objects: Mapping[ObjectName, Mapping[str, list[Value]]]
-) -> tuple[str, ...]:
-    found = {f"{name[1]}/{metric}" for name, metrics in objects.items() for metric in metrics}
-    found |= {
-        f"pods/{metric}"
-        for (_, metric), group in groups.items()
-        if any(value.shared is not None for value in group.values)
-    }
-    return tuple(sorted(found))
 
 
 def _plural(kind: str) -> str:
@@ -329,15 +350,15 @@ def _without(empty: Value, problem: str) -> Value:
 
 def _keep_names(
     groups: dict[Name, Group], before: Board, workloads: Mapping[str, Workload]
-) -> None:
+) -> Iterator[None]:
     for name, group in before.groups.items():
         known = groups.get(name)
         here = {value.workload for value in known.values} if known else set()
         for value in group.values:
-            if value.workload in here or value.workload not in workloads:
-                continue
-            lost = _without(value, f"{name[1]}: not in the newest plan")
-            groups.setdefault(name, Group()).values.append(lost)
+            if value.workload not in here and value.workload in workloads:
+                lost = _without(value, f"{name[1]}: not in the newest plan")
+                groups.setdefault(name, Group()).values.append(lost)
+            yield
 
 
 def rfc3339(seconds: float) -> str:

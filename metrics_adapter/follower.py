@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,9 +16,11 @@ from pydantic import Field, PositiveFloat
 from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Number, Spec
 from metrics_adapter.api_server import abandon
-from metrics_adapter.board import Board, make_board
+from metrics_adapter.board import Board, board_end, board_steps
+from metrics_adapter.garbage import Garbage
 from metrics_adapter.newest import Newest
-from metrics_adapter.plan import read_plan
+from metrics_adapter.plan import plan_steps
+from metrics_adapter.turns import in_turns
 
 LARGEST_PLAN: Final = 256 * 1024 * 1024
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -56,6 +58,7 @@ class Follower:
         self._newest = newest
         self._wall = wall
         self._problem = ""
+        self._garbage = Garbage()
 
     async def run(self) -> None:
         """Follow for ever; what goes wrong is told once and tried again.
@@ -107,13 +110,17 @@ class Follower:
                 text = body[:200].decode("utf-8", "replace")
                 raise ObservationError(f"{address}: {answer.status}: {text}")
             told = answer.headers.get("Date", "")
-        made = await asyncio.get_running_loop().run_in_executor(None, self._make, body, board)
+        await self._use(body, told)
+
+    async def _use(self, body: bytes, told: str) -> None:
+        board = self._newest.board
+        with self._garbage.apart():
+            made = await in_turns(steps(body, board, self._settings.max_plan_age_seconds))
         if board is not None and made.time < board.time and not self._newest.lacks():
             return  # another controller, which is behind
         self._newest.publish(made, _time_of(told, self._wall) - made.time)
-
-    def _make(self, body: bytes, before: Board | None) -> Board:
-        return make_board(read_plan(body), before, self._settings.max_plan_age_seconds)
+        if board is not None:
+            await in_turns(board_end(board))
 
     def _headers(self) -> dict[str, str]:
         if self._settings.token_file is None:
@@ -132,6 +139,18 @@ class Follower:
         if self._problem and not problem:
             _log.info("controller followed again")
         self._problem = self._newest.problem = problem
+
+
+def steps(
+    body: bytes, before: Board | None, max_age_seconds: float | None = None
+) -> Generator[None, None, Board]:
+    """Read and write out a plan; the arguments are those of `board_steps`.
+
+    Raises:
+        ObservationError: It is not a plan.
+    """
+    plan = yield from plan_steps(body)
+    return (yield from board_steps(plan, before, max_age_seconds))
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

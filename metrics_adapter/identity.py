@@ -1,7 +1,8 @@
 """Who asks: the API server for somebody else, the owner of a token, or nobody we know."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -12,6 +13,8 @@ from autoscaler.core.errors import ObservationError
 AUTHENTICATED: Final = "system:authenticated"
 MASTERS: Final = "system:masters"
 _MOST_PARTS: Final = 100
+_LONGEST_REMEMBERED: Final = 4096
+"""Characters of headers: memory stays small whoever asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,23 @@ class FrontProxy:
         ]
         return len(names) == 1 and (not self.allowed_names or names[0] in self.allowed_names)
 
-    def user(self, headers: Sequence[tuple[str, str]]) -> User | None:
+    def user(self, headers: Iterable[tuple[str, str]]) -> User | None:
         """Return whom the front proxy speaks for; None where it does not say."""
+        prefixes = self._prefixes
+        told = tuple([one for one in headers if one[0].lower().startswith(prefixes)])
+        if sum(len(value) for _, value in told) > _LONGEST_REMEMBERED:
+            return self.read(told)
+        return _user(self, told)
+
+    @property
+    def _prefixes(self) -> tuple[str, ...]:
+        """What the names of all headers that matter begin with, in lower case."""
+        return _lower(
+            (*self.user_headers, *self.uid_headers, *self.group_headers, *self.extra_prefixes)
+        )
+
+    def read(self, headers: Iterable[tuple[str, str]]) -> User | None:
+        """Return whom these headers name; None where they name nobody."""
         found: dict[str, list[str]] = {}
         for name, value in headers:
             found.setdefault(name.lower(), []).append(value)
@@ -90,6 +108,17 @@ class FrontProxy:
                 if name.startswith(prefix.lower()):
                     yield unquote(name[len(prefix) :]), tuple(values)
                     break
+
+
+@lru_cache(maxsize=256)
+def _user(front: FrontProxy, headers: tuple[tuple[str, str], ...]) -> User | None:
+    """The same few users ask again and again."""
+    return front.read(headers)
+
+
+@lru_cache(maxsize=16)
+def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
 
 
 def read_front_proxy(data: Mapping[str, Any]) -> FrontProxy:

@@ -1,11 +1,16 @@
-"""The controller's plan as it arrives: `GET /v1/plan`, checked."""
+"""The controller's plan as it arrives: `GET /v1/plan`, checked.
 
-from collections.abc import Iterator, Mapping
+It is read row by row: whoever serves meanwhile never waits for more than one of them.
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any, Final, NoReturn
 
 import orjson
-from pydantic import BaseModel, ConfigDict, SkipValidation, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from autoscaler.core.errors import ObservationError
@@ -111,40 +116,135 @@ class Plan(_Wire):
     """Of the decision, Unix seconds by the controller's clock."""
 
     interval_seconds: float
-    workloads: Annotated[list[Any], SkipValidation]
+    workloads: list[Any]
     """Rows as they came; `rows` reads them one by one."""
 
     def rows(self) -> Iterator[WorkloadRow]:
-        """Yield each workload.
-
-        One at a time: they are many, and whoever serves meanwhile must not wait for all of them.
+        """Yield each workload once, and forget it: they are many.
 
         Raises:
             ObservationError: One is not what it should be.
         """
-        for place, row in enumerate(self.workloads):
+        left = self.workloads
+        left.reverse()
+        place = 0
+        while left:
             try:
-                yield WorkloadRow.model_validate(row)
+                yield WorkloadRow.model_validate(left.pop())
             except ValidationError as error:
                 raise _wrong(error, "workloads", place) from error
+            place += 1
 
 
 def read_plan(body: bytes) -> Plan:
-    """Read the document, all but its rows.
+    """Read the document at once, all but its rows.
 
     Raises:
         ObservationError: It is not a plan, or of a version that is not known here.
     """
+    reading = plan_steps(body)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            plan: Plan = end.value
+            return plan
+
+
+def plan_steps(body: bytes) -> Generator[None, None, Plan]:
+    """Read the document in small steps, all but the check of its rows; return the plan.
+
+    Raises:
+        ObservationError: It is not a plan, or of a version that is not known here.
+    """
+    document: dict[str, Any] = {}
     try:
-        document = orjson.loads(body)
-        version = document["version"] if isinstance(document, dict) else None
-        if version != VERSION:
-            raise ObservationError(f"the plan should be of version {VERSION}, not {version!r}")
-        return Plan.model_validate(document)
-    except (orjson.JSONDecodeError, KeyError) as error:
+        if _ESCAPED_HALF.search(body):
+            orjson.loads(body)  # it refuses halves of characters, which could not be written again
+        text = _Text(body.decode())
+        for name in text.names():
+            if name == "workloads" and text.takes("["):
+                rows = document[name] = []
+                for row in text.items():
+                    rows.append(row)
+                    yield
+            else:
+                document[name] = text.value()
+        version = document["version"]
+    except (ValueError, KeyError, RecursionError) as error:
         raise ObservationError(f"the plan is no JSON document with a version: {error}") from error
+    if version != VERSION:
+        raise ObservationError(f"the plan should be of version {VERSION}, not {version!r}")
+    try:
+        return Plan.model_validate(document)
     except ValidationError as error:
         raise _wrong(error) from error
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+_ESCAPED_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
+class _Text:
+    """A JSON document, read from its beginning.
+
+    Raises:
+        ValueError: It is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of an object that is the whole document; the caller reads each value."""
+        self._needs("{")
+        if not self.takes("}"):
+            while True:
+                name = self.value()
+                if not isinstance(name, str):
+                    raise ValueError(f"a name should be a text: character {self._at}")
+                self._needs(":")
+                yield name
+                if self.takes("}"):
+                    break
+                self._needs(",")
+        if self._after_space() != len(self._text):
+            raise ValueError(f"more after its end: character {self._at}")
+
+    def items(self) -> Iterator[Any]:
+        """Yield the items of an array whose bracket was taken."""
+        if self.takes("]"):
+            return
+        while True:
+            yield self.value()
+            if self.takes("]"):
+                return
+            self._needs(",")
+
+    def takes(self, mark: str) -> bool:
+        """Go past a mark, if it comes next."""
+        found = self._text.startswith(mark, self._after_space())
+        self._at += found
+        return found
+
+    def value(self) -> Any:
+        found, self._at = _DECODER.raw_decode(self._text, self._after_space())
+        return found
+
+    def _needs(self, mark: str) -> None:
+        if not self.takes(mark):
+            raise ValueError(f"expected {mark!r}: character {self._at}")
+
+    def _after_space(self) -> int:
+        space = _SPACE.match(self._text, self._at)
+        self._at = space.end() if space else self._at
+        return self._at
 
 
 def _wrong(error: ValidationError, *place: object) -> ObservationError:

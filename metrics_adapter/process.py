@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 import time
 from contextlib import suppress
 
@@ -25,8 +24,6 @@ def serve(settings: AdapterSettings) -> None:
     Raises:
         ConfigError: The address is taken, or a file cannot be used.
     """
-    # A plan is written out beside the requests: none of them waits long for the other thread.
-    sys.setswitchinterval(0.0005)
     asyncio.run(_serve(settings))
 
 

@@ -6,6 +6,8 @@ Everything is answered from memory; only who asks may have to be asked of the AP
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -19,6 +21,7 @@ from metrics_adapter.access import Access
 from metrics_adapter.answers import Answers, UnknownMetricError
 from metrics_adapter.delegate import Delegate
 from metrics_adapter.documents import Documents
+from metrics_adapter.handshakes import Handshakes
 from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
 from metrics_adapter.pods import PodLists
 from metrics_adapter.statuses import RefusalError, status_body
@@ -28,6 +31,8 @@ from metrics_adapter.tls import Tls
 ANSWER_SECONDS: Final = 10.0
 """Time to make an answer; checking access is the only thing that takes any."""
 MOST_PARAMETERS: Final = 16
+_SHORT: Final = 300
+"""Longer queries are not remembered: memory stays small whatever is asked."""
 _JSON: Final = "application/json"
 _TAKEN: Final = ("application/json", "application/*", "*/*")
 
@@ -40,6 +45,19 @@ class _Handler(RequestHandler):
     """One connection. What is no HTTP is answered by a `Status`, and never with a traceback."""
 
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve it, unless it is one too many of those that nobody vouches for."""
+        super().connection_made(transport)
+        manager = cast("_Server", self._manager)
+        if not manager.admits(self, transport):
+            cast("asyncio.Transport", transport).abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget it."""
+        if self._manager is not None:
+            cast("_Server", self._manager).guests.discard(self)
+        super().connection_lost(exc)
 
     def retire(self) -> None:
         """End the connection: at once where nothing is asked, else after the answer."""
@@ -71,7 +89,24 @@ class _Handler(RequestHandler):
 
 
 class _Server(web.Server):
-    """Makes our kind of connections."""
+    """Makes our kind of connections.
+
+    Those without a client certificate, which is everybody but the API server, have a quarter of the
+    places: they cannot keep it out.
+    """
+
+    def __init__(self, most: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most_guests = max(1, most // 4)
+        self.guests: set[_Handler] = set()
+
+    def admits(self, connection: _Handler, transport: asyncio.BaseTransport) -> bool:
+        if transport.get_extra_info("peercert"):
+            return True
+        if len(self.guests) >= self._most_guests:
+            return False
+        self.guests.add(connection)
+        return True
 
     def __call__(self) -> RequestHandler:
         return _Handler(self, loop=self._loop, **self._kwargs)
@@ -115,7 +150,7 @@ class MetricsServer:
         self._stopping = False
         self._runner: web.ServerRunner | None = None
         self._web: _Server | None = None
-        self._listening: asyncio.Server | None = None
+        self._handshakes: Handshakes | None = None
 
     @property
     def front_proxy(self) -> FrontProxy | None:
@@ -137,13 +172,22 @@ class MetricsServer:
                 if isinstance(connection, _Handler):
                     connection.retire()
 
-    async def start(self, host: str, port: int, header_seconds: float) -> tuple[str, int]:
+    async def start(
+        self, host: str, port: int, header_seconds: float, most: int = 1024
+    ) -> tuple[str, int]:
         """Listen; return where.
+
+        Args:
+            host: Where to listen.
+            port: The same; 0 for any that is free.
+            header_seconds: Time for a handshake.
+            most: So many connections; those without a client certificate have a quarter.
 
         Raises:
             OSError: The address is taken or not ours.
         """
         self._web = _Server(
+            most,
             self._respond,
             access_log=None,
             keepalive_timeout=3600.0,  # the connection's own deadline comes first
@@ -155,17 +199,10 @@ class MetricsServer:
         self._runner = web.ServerRunner(self._web, shutdown_timeout=ANSWER_SECONDS)
         await self._runner.setup()
         make = cast("Callable[[], asyncio.Protocol]", self._web)
-        self._listening = await asyncio.get_running_loop().create_server(
-            self._connections.guarding(make),
-            host,
-            port,
-            ssl=self._tls.outer,
-            ssl_handshake_timeout=header_seconds,
-            ssl_shutdown_timeout=2.0,
-            backlog=512,
+        self._handshakes = Handshakes(
+            self._connections.guarding(make), self._tls.outer, seconds=header_seconds
         )
-        found: tuple[str, int] = self._listening.sockets[0].getsockname()[:2]
-        return found
+        return await self._handshakes.listen(host, port)
 
     def drain(self) -> None:
         """Be no longer ready; answer on, and end each connection after its answer."""
@@ -174,8 +211,8 @@ class MetricsServer:
     async def stop(self) -> None:
         """Listen no longer, answer what is in flight, close."""
         self.drain()
-        if self._listening is not None:
-            self._listening.close()
+        if self._handshakes is not None:
+            await self._handshakes.stop()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -242,7 +279,7 @@ class MetricsServer:
             )
             certificate: dict[str, Any] | None = transport.get_extra_info("peercert")
             if verified and self._front.allows(certificate):
-                user = self._front.user(list(request.headers.items()))
+                user = self._front.user(request.headers.items())
                 if user is not None:
                     return user, True
         authorization = request.headers.get(hdrs.AUTHORIZATION, "")
@@ -301,8 +338,12 @@ def _check_accept(accept: str) -> None:
         raise RefusalError(406, "only application/json is answered")
 
 
-def _parameters(query: str) -> dict[str, str]:
+def _parameters(query: str) -> Mapping[str, str]:
     """Return the parameters of a query; of one given twice the first counts, as in Kubernetes."""
+    return _remembered(query) if len(query) <= _SHORT else _read_query(query)
+
+
+def _read_query(query: str) -> Mapping[str, str]:
     try:
         pairs = parse_qsl(
             query,
@@ -318,7 +359,11 @@ def _parameters(query: str) -> dict[str, str]:
         found.setdefault(name, value)
     if found.get("watch", "false").lower() not in ("false", "0", "f", ""):
         raise RefusalError(405, "values cannot be watched")
-    return found
+    return MappingProxyType(found)
+
+
+_remembered = lru_cache(maxsize=16384)(_read_query)
+"""The same queries are asked again and again."""
 
 
 def _respond(code: int, body: bytes, content_type: str = _JSON) -> web.Response:

@@ -131,7 +131,9 @@ class Adapter:
         )
         open_things.push_async_callback(server.stop)
         try:
-            self.address = await server.start(serving.host, serving.port, serving.header_seconds)
+            self.address = await server.start(
+                serving.host, serving.port, serving.header_seconds, serving.max_connections
+            )
         except OSError as error:
             where = f"{serving.host}:{serving.port}"
             raise ConfigError(

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from metrics_adapter import server
+from metrics_adapter import handshakes, server
 from tests.metrics_adapter.cluster import FakeCluster, raw, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
 
@@ -191,6 +191,38 @@ def test_a_handshake_that_never_comes_is_cut_off(start: Start) -> None:
     with socket.create_connection(adapter.address, timeout=10) as silent:
         assert adapter.get(LIST, AGGREGATOR).status == 200
         assert silent.recv(1000) == b""
+
+
+def test_handshakes_that_never_come_make_room_for_those_that_do(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that has waited longest goes; nobody waits until its time is over."""
+    monkeypatch.setattr(handshakes, "MOST", 4)
+    adapter = start(serving_settings={"headerSeconds": 60})
+    with contextlib.ExitStack() as held:
+        silent = [
+            held.enter_context(socket.create_connection(adapter.address, timeout=10))
+            for _ in range(9)
+        ]
+
+        assert adapter.get(LIST, AGGREGATOR).status == 200
+        assert [one.recv(1000) for one in silent[:5]] == [b""] * 5
+        silent[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent[-1].recv(1000)
+
+
+def test_strangers_connections_leave_room_for_the_api_server(start: Start) -> None:
+    adapter = start(serving_settings={"maxConnections": 8})
+    with contextlib.ExitStack() as held:
+        for _ in range(2):
+            guest = adapter.connect(None)
+            held.callback(guest.close)
+            assert request(guest, "/livez", {}).status == 200
+
+        assert raw(adapter.address, adapter.context(), b"GET /livez HTTP/1.0\r\n\r\n") == b""
+        assert adapter.get(VALUE, AS_HPA).status == 200
+    until(lambda: raw(adapter.address, adapter.context(), b"GET /livez HTTP/1.0\r\n\r\n"))
 
 
 def test_more_connections_than_allowed_are_closed(start: Start) -> None:

@@ -1,9 +1,12 @@
 """What one plan lets us answer."""
 
+import json
 import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoscaler.core.errors import ObservationError
 from metrics_adapter.board import Board, Value, rfc3339, servable, share
@@ -50,7 +53,30 @@ def test_the_controller_s_own_document_can_be_read() -> None:
     [
         pytest.param(b"<html>", "the plan is no JSON document with a version", id="no JSON"),
         pytest.param(b"{}", "the plan is no JSON document with a version: 'version'", id="empty"),
-        pytest.param(b"[]", "the plan should be of version 1, not None", id="a list"),
+        pytest.param(b"[]", "the plan is no JSON document with a version: expected '{'", id="list"),
+        pytest.param(b"\xff{}", "the plan is no JSON document with a version", id="not UTF-8"),
+        pytest.param(b'{"version":1', "the plan is no JSON document with a version", id="cut off"),
+        pytest.param(b'{"version" 1}', "the plan is no JSON document with a version", id="colon"),
+        pytest.param(b'{"version":1,}', "the plan is no JSON document with a version", id="comma"),
+        pytest.param(b"{1:1}", "the plan is no JSON document with a version", id="no name"),
+        pytest.param(b'{"version":1}{}', "the plan is no JSON document with a", id="two of them"),
+        pytest.param(b'{"time":NaN}', "the plan is no JSON document with a version", id="NaN"),
+        pytest.param(
+            b'{"workloads":[1 2]}', "the plan is no JSON document with a version", id="no comma"
+        ),
+        pytest.param(
+            b'{"workloads":' + b"[" * 100_000, "the plan is no JSON document", id="very deep"
+        ),
+        pytest.param(
+            a_document().replace(b'"workloads":[{', b'"workloads":{"a":{').replace(b"}]}", b"}}}"),
+            "the plan: workloads: Input should be a valid list",
+            id="rows by name",
+        ),
+        pytest.param(
+            a_document().replace(b'"match":{"model_name":"llama"}', b'"match":{"a":"\\ud800"}'),
+            "the plan is no JSON document with a version",
+            id="half a character",
+        ),
         pytest.param(b'{"version":2}', "the plan should be of version 1, not 2", id="version"),
         pytest.param(b'{"version":1}', "the plan: cycle: Field required", id="no cycle"),
         pytest.param(
@@ -63,6 +89,25 @@ def test_what_is_no_plan_says_why(document: bytes, message: str) -> None:
         list(read_plan(document).rows())
 
     assert str(refused.value).startswith(message)
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.none()), max_size=4),
+    space=st.text(" \t\r\n", max_size=3),
+    order=st.permutations(["version", "cycle", "time", "intervalSeconds", "workloads", "more"]),
+)
+def test_rows_arrive_as_they_were_written(
+    rows: list[dict[str, Any]], space: str, order: list[str]
+) -> None:
+    """However a JSON document is spaced and ordered, it is the same plan."""
+    whole = {"version": 1, "cycle": "c", "time": 1.5, "intervalSeconds": 15, "more": [{}]}
+    document = {name: {**whole, "workloads": rows}[name] for name in order}
+    text = json.dumps(document, separators=(f"{space},{space}", f"{space}:{space}"))
+
+    plan = read_plan(f"{space}{text}{space}".encode())
+
+    assert plan.workloads == rows
+    assert (plan.cycle, plan.time, plan.interval_seconds) == ("c", 1.5, 15.0)
 
 
 def test_every_signal_and_the_number_decided_are_metrics() -> None:

@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from metrics_adapter import front_proxy
+from metrics_adapter.identity import FrontProxy, User
 from tests.metrics_adapter.cluster import HPA, FakeCluster, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
 
@@ -235,3 +236,17 @@ def _allowed(adapter: Running) -> frozenset[str]:
     assert server is not None
     assert server.front_proxy is not None
     return server.front_proxy.allowed_names
+
+
+def test_users_with_very_much_about_them_are_told_apart_and_not_remembered() -> None:
+    front = FrontProxy("a certificate")
+
+    def user(extra: str) -> User | None:
+        return front.user([("X-Remote-User", "bob"), ("X-Remote-Extra-Why", extra)])
+
+    first, second = user("a" * 5000), user("a" * 4999 + "b")
+
+    assert first != second
+    assert first is not user("a" * 5000)
+    assert user("short") is user("short")
+    assert front.user([("X-Remote-Group", "system:masters")]) is None

@@ -1,0 +1,100 @@
+"""Long work lets requests pass; searches for garbage wait, and what stays is set aside."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from metrics_adapter.board import board_end
+from metrics_adapter.garbage import SEARCH_SECONDS, Garbage
+from metrics_adapter.turns import TURN_SECONDS, in_turns
+from tests.metrics_adapter.conftest import Clock
+from tests.metrics_adapter.plans import a_board, a_row
+
+
+@pytest.fixture(autouse=True)
+def searched_afterwards() -> Iterator[None]:
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+class Knot:
+    """An object that refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def counting(ends: list[bool], steps: int = 10) -> Generator[None, None, int]:
+    """Work until somebody says that it is enough; return how much it was."""
+    done = 0
+    while not ends or done < steps:
+        done += 1
+        yield
+    return done
+
+
+def test_others_have_their_turn_before_the_work_is_done() -> None:
+    ends: list[bool] = []
+
+    async def run() -> int:
+        asyncio.get_running_loop().call_later(2 * TURN_SECONDS, ends.append, True)
+        return await in_turns(counting(ends))
+
+    assert asyncio.run(run()) >= 10
+
+
+def test_what_goes_wrong_in_the_work_reaches_who_waits_for_it() -> None:
+    def wrong() -> Generator[None, None, None]:
+        yield
+        raise LookupError("a row is missing")
+
+    with pytest.raises(LookupError, match="a row is missing"):
+        asyncio.run(in_turns(wrong()))
+
+
+def test_nothing_is_searched_meanwhile_and_what_was_made_is_set_aside() -> None:
+    garbage = Garbage(Clock(0.0))
+
+    with garbage.apart():
+        assert not gc.isenabled()
+        board = a_board()
+
+    assert gc.isenabled()
+    assert not any(one is board for one in gc.get_objects())
+    with pytest.raises(LookupError), garbage.apart():
+        raise LookupError
+    assert gc.isenabled()
+
+
+def test_what_was_set_aside_by_accident_goes_within_the_hour() -> None:
+    clock = Clock(0.0)
+    garbage = Garbage(clock)
+    knot = Knot()
+    gone = weakref.ref(knot)
+    with garbage.apart():
+        pass
+    del knot
+    gc.collect()
+    assert gone() is not None
+
+    clock.now += SEARCH_SECONDS + 1
+    with garbage.apart():
+        pass
+
+    assert gone() is None
+
+
+def test_a_board_that_was_replaced_forgets_its_values_one_by_one() -> None:
+    board = a_board(*(a_row(f"w{n}") for n in range(20)))
+    assert len(board.groups["llm", "load"].values) == 20
+
+    steps = sum(1 for _ in board_end(board))
+
+    assert steps == 40
+    assert not any(group.values for group in board.groups.values())
+    assert not board.objects
+    assert len(board.workloads) == 20
