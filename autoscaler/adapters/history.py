@@ -21,7 +21,8 @@ import numpy as np
 
 from autoscaler.adapters.prometheus.errors import SourceError
 from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
-from autoscaler.adapters.prometheus.questions import Points, Question, Rows, raw_times
+from autoscaler.adapters.prometheus.questions import Question, raw_times
+from autoscaler.adapters.prometheus.rows import Points, Rows
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.adapters.prometheus.template import matcher
 from autoscaler.adapters.prometheus.windows import Floats
@@ -270,8 +271,9 @@ class HistoryObserver:
                 self._kept[key][name].fault = fault
 
     def _take(self, planned: PlannedQuery, rows: Rows) -> None:
-        for labels, served in planned.serves.items():
-            points = rows.values.get(labels, ())
+        for (labels, served), points, *ages in zip(
+            planned.serves.items(), rows.values, *rows.ages, strict=True
+        ):
             fault = rows.faults.get(labels)
             for key, name in served:
                 kept = self._kept[key][name]
@@ -279,7 +281,7 @@ class HistoryObserver:
                     text = f"{planned.source}: bad query: {fault}"
                     kept.fault = Gap(GapReason.ERROR, text)
                 elif points:
-                    kept.add(points, [age.get(labels, ()) for age in rows.ages])
+                    kept.add(points, [age or () for age in ages])
 
     # --- what is seen ---------------------------------------------------------------------
 

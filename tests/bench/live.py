@@ -62,11 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description=__doc__)
     parser.add_argument("--workloads", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--cycles", type=int, default=4, help="one after the other, the cold first")
-    parser.add_argument("--scheduled", type=int, default=4, help="15 s apart, the cold first")
+    parser.add_argument(
+        "--cycles", type=int, default=4, help="one after the other, the cold first; 2 or more"
+    )
+    parser.add_argument(
+        "--scheduled", type=int, default=4, help="15 s apart, the cold first; 0: none"
+    )
     parser.add_argument("--lease-seconds", type=float, default=15.0, help="before we lead")
     parser.add_argument("--sample", type=int, default=400, help="queries asked one by one")
     chosen = parser.parse_args(arguments)
+    if chosen.cycles < 2:
+        parser.error(f"argument --cycles: should be 2 or more, not {chosen.cycles}")
     rows, paced, plain = [], [], []
     with tempfile.TemporaryDirectory() as folder, _server("prometheus_server") as prometheus:
         log = Path(folder) / "log"
@@ -82,9 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     _say(f"measuring {workloads:,} workloads, {_how(recorded)} ...")
                     it = {**order, "recorded": recorded, "cycles": chosen.cycles}
                     rows.append(_row(it, _asked("controller", it, log)))
-                _say(f"measuring {workloads:,} workloads, 15 s apart ...")
-                it = {**order, "recorded": True, "cycles": chosen.scheduled, "scheduled": True}
-                paced.append(_asked("controller", it, log))
+                if chosen.scheduled:
+                    _say(f"measuring {workloads:,} workloads, 15 s apart ...")
+                    it = {**order, "recorded": True, "cycles": chosen.scheduled, "scheduled": True}
+                    paced.append(_asked("controller", it, log))
             it = {"workloads": workloads, "prometheus": prometheus, "sample": chosen.sample}
             plain.append({**_asked("one_by_one", it, log), "workloads": workloads})
     _print(f"presets {', '.join(PRESETS)}; seconds are processor seconds of the controller")
@@ -93,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _print("")
     _print_phases(rows)
     _print("")
-    _print_paced(chosen.workloads, paced)
-    _print("")
+    if paced:
+        _print_paced(chosen.workloads, paced)
+        _print("")
     _print_plain(rows, plain)
 
 

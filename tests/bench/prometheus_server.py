@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from autoscaler.adapters.prometheus.questions import PART
+from autoscaler.adapters.prometheus.rows import PART
 from tests.bench.fleet import index_of, namespace_of
 
 SCRAPE_SECONDS: Final = 15.0

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from autoscaler.adapters.prometheus.questions import PART
+from autoscaler.adapters.prometheus.rows import PART
 
 _COUNT = re.compile(r"label_replace\(count by \(([^()]*)\)")
 

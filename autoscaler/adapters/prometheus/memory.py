@@ -1,23 +1,22 @@
 """What a reader remembers between cycles: the questions, the windows, and what was lacking."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
-
-import numpy as np
+from typing import Any, Final
 
 from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
-from autoscaler.adapters.prometheus.questions import Points, Question, Rows, raw_times
-from autoscaler.adapters.prometheus.windows import Floats, Track
+from autoscaler.adapters.prometheus.points import add, count_at, end_of, lack, pod_samples, reach
+from autoscaler.adapters.prometheus.questions import Question
+from autoscaler.adapters.prometheus.rows import Rows
+from autoscaler.adapters.prometheus.windows import Track
 from autoscaler.core.observation import Gap, GapReason, PodSample, Series
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 Target = tuple[str, str]
 """A workload's key and a signal's name."""
 
-_FEW: Final = 16
-"""Fewer points are taken one by one, more as arrays."""
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(slots=True)
@@ -127,49 +126,70 @@ class SignalMemory:
             question.failure = ""
         elif not question.holes and question.supplement:
             self.questions[question.planned.source].remove(question)
-        source, end = question.planned.source, question.time_of(asked[1])
-        partial = Gap(GapReason.PARTIAL, f"{source}: {'; '.join(warnings)}") if warnings else None
-        for key, served in question.planned.serves.items():
-            points, ages = rows.values.get(key, ()), [age.get(key, ()) for age in rows.ages]
-            pods = rows.pods.get(key, {})
+        planned, end = question.planned, question.time_of(asked[1])
+        told = Gap(GapReason.PARTIAL, f"{planned.source}: {'; '.join(warnings)}")
+        partial = told if warnings else None
+        for (key, served), points, counted, *ages in zip(
+            planned.serves.items(), rows.values, rows.counts, *rows.ages, strict=True
+        ):
+            pods = rows.pods.get(key, _NONE)
             # Of an answer that is known to be incomplete, or wrong, the count says nothing.
             unsure = bool(warnings) or key in rows.faults
-            parts = None if unsure else _count(rows.counts.get(key, ()), end)
             gap = None
-            if newest and not (points and points[-1][0] == end and _reach(ages, end)):
-                some = points or max((of for of, _ in pods.values()), key=_end, default=())
-                gap = _gap(question, key, some, ages, rows.faults.get(key), end)
+            if newest and not (points and points[-1][0] == end and reach(ages, end)):
+                some = points or max((of for of, _ in pods.values()), key=end_of, default=())
+                gap = lack(planned, key, some, ages, rows.faults.get(key), end)
             for workload, signal in served:
                 kept = self._kept[workload][signal]
                 if newest:
                     kept.gap = gap or partial
-                    kept.pods = _pod_samples(question.planned, pods)
-                    kept.parts = parts
+                    kept.pods = pod_samples(planned, pods) if pods else _NONE
+                    kept.parts = None if unsure else count_at(end, counted)
                 if points:
-                    _add(kept.track, points, ages, question.planned.step_seconds, newest=newest)
+                    add(kept.track, points, ages, planned.step_seconds, newest=newest)
 
-    def seen(self, workload: str, now: float, notes: Mapping[str, Gap | None]) -> SignalsSeen:
-        """Return a workload's series, what was lacking, its pods' samples, and its counts.
+    def seen(
+        self, workloads: Iterable[str], now: float, notes: Mapping[str, Gap | None]
+    ) -> dict[str, SignalsSeen]:
+        """Return the series of workloads, what was lacking, their pods' samples, and the counts.
 
         Args:
-            workload: Its key.
+            workloads: Their keys.
             now: Unix seconds.
             notes: What is to be said of each source as a whole.
         """
+        sure = {
+            question
+            for source, questions in self.questions.items()
+            for question in questions
+            if notes[source] is None and not question.failure and not question.holes
+        }
+        return {key: self._seen(key, now, notes, sure) for key in workloads}
+
+    def _seen(
+        self,
+        workload: str,
+        now: float,
+        notes: Mapping[str, Gap | None],
+        sure: AbstractSet[Question],
+    ) -> SignalsSeen:
+        """Return what was seen of one workload; `sure` are questions with nothing to tell of."""
         signals: dict[str, Series] = {}
         missing: dict[str, Gap] = {}
         pods: dict[str, Mapping[str, PodSample]] = {}
         parts: dict[str, int] = {}
-        for name, kept in self._kept.get(workload, {}).items():
+        for name, kept in self._kept.get(workload, _NONE).items():
             series = kept.track.series(now - kept.window, now - kept.newest_window)
-            if len(series):
+            if len(series.times):
                 signals[name] = series
-            gap = _worst(kept, notes[kept.question.planned.source])
-            if gap is not None:
-                missing[name] = gap
+            question = kept.question
+            if kept.gap is not None or kept.filler is not None or question not in sure:
+                gap = _worst(kept, notes[question.planned.source])
+                if gap is not None:
+                    missing[name] = gap
             if kept.pods:
                 pods[name] = kept.pods
-            if kept.parts is not None and not kept.question.failure:
+            if kept.parts is not None and not question.failure:
                 parts[name] = kept.parts
         return SignalsSeen(signals, missing, pods, parts)
 
@@ -253,104 +273,3 @@ def _worst(kept: _Kept, note: Gap | None) -> Gap | None:
         text = f"{question.planned.source}: the past is being loaded: {there} % of the window"
         return Gap(GapReason.PARTIAL, text)
     return None
-
-
-def _gap(
-    question: Question,
-    key: tuple[str, ...],
-    points: Points,
-    ages: list[Points],
-    fault: str | None,
-    end: float,
-) -> Gap | None:
-    """Say what the newest point of an answer lacks for one workload."""
-    planned = question.planned
-    if fault is not None:
-        return Gap(GapReason.ERROR, f"{planned.source}: bad query: {fault}")
-    pairs = zip(planned.labels, key, strict=True)
-    who = ", ".join(f"{label}={value!r}" for label, value in pairs) or "this query"
-    there = _reach(ages, end)
-    if points and float(points[-1][0]) >= end - 1e-3:
-        if there:
-            return None
-        text = f"the series of {who} have ended: what the query still gives is an echo"
-    elif there and ages:
-        text = f"the series of {who} are there, but the query gives nothing for them"
-    else:
-        text = f"no series for {who}"
-    return Gap(GapReason.EMPTY, f"{planned.source}: {text}")
-
-
-def _reach(ages: list[Points], end: float) -> bool:
-    """Whether raw samples were there at the newest evaluation."""
-    return not ages or any(age and age[-1][0] >= end - 1e-3 for age in ages)
-
-
-def _count(points: Points, end: float) -> int | None:
-    """Return how many raw series there were at the newest evaluation; None if unknown."""
-    there = points and float(points[-1][0]) >= end - 1e-3
-    return round(float(points[-1][1])) if there else None
-
-
-def _end(points: Points) -> float:
-    return float(points[-1][0]) if points else -math.inf
-
-
-def _pod_samples(
-    planned: PlannedQuery, pods: Mapping[str, tuple[Points, Points]]
-) -> dict[str, PodSample]:
-    """Return the newest sample of each pod, at its raw sample's own time."""
-    window = planned.range_seconds if "$window" in planned.template else planned.step_seconds
-    found = {}
-    for pod, (points, ages) in pods.items():
-        raw = {float(at): float(time) for at, time in ages}
-        dated = [(at, value) for at, value in points if float(at) in raw or not planned.selectors]
-        if dated:
-            at, value = dated[-1]
-            found[pod] = PodSample(float(value), raw.get(float(at), float(at)), float(window))
-    return found
-
-
-def _add(track: Track, points: Points, ages: list[Points], step: float, *, newest: bool) -> None:
-    """Add the values that have a raw sample of their own behind them."""
-    if newest and len(points) <= _FEW:
-        _add_few(track, points, ages, step)
-        return
-    times, values = _columns(points)
-    if ages:
-        known = [dict(zip(*map(np.ndarray.tolist, _columns(age)), strict=True)) for age in ages]
-        found, marks = raw_times(times.tolist(), known)
-        times = np.array(found)
-        if newest and len(ages) > 1:
-            track.marks = marks
-    # A raw sample counts once, with the first value that was computed from it.
-    times = np.maximum.accumulate(times)
-    fresh = np.append(True, times[1:] > times[:-1]) & np.isfinite(times)
-    track.merge(times[fresh], values[fresh])
-
-
-def _add_few(track: Track, points: Points, ages: list[Points], step: float) -> None:
-    """Add some values one by one: what every cycle does for every signal."""
-    if len(ages) == 1:
-        known = {age[0]: age[1] for age in ages[0]}
-        dated = [(float(known[at]), value) for at, value in points if at in known]
-    else:
-        times = [float(point[0]) for point in points]
-        if ages:
-            several = [{float(at): float(raw) for at, raw in age} for age in ages]
-            times, track.marks = raw_times(times, several, track.marks)
-        dated = [(time, point[1]) for time, point in zip(times, points, strict=True)]
-    newest = track.newest
-    for time, value in dated:
-        if time <= newest:
-            continue  # its raw sample has been counted
-        if time - newest < step / 2:
-            track.replace_newest(time, float(value))  # the same point, asked again
-        else:
-            track.append(time, float(value))
-        newest = time
-
-
-def _columns(points: Points) -> tuple[Floats, Floats]:
-    times = np.array([point[0] for point in points], dtype=np.float64)
-    return times, np.array([point[1] for point in points], dtype=np.float64)

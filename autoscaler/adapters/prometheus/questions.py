@@ -13,14 +13,11 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from autoscaler.adapters.prometheus.plan import PlannedQuery
+from autoscaler.adapters.prometheus.rows import PART, Rows, sorted_rows
 from autoscaler.adapters.prometheus.windows import Holes
-
-PART: Final = "inference_autoscaler_part"
-"""Label that tells values, ages and counts apart in an answer."""
 
 MOST_POINTS: Final = 10_000
 """Prometheus refuses more than 11,000 points of a series."""
@@ -35,28 +32,6 @@ SPREAD_FROM_SECONDS: Final = 60
 """Questions with a longer step than this are not all asked in the same cycle."""
 
 _BY_POD: Final = re.compile(r"\bby\s*\([^()]*\bpod\b[^()]*\)")
-
-Points = Sequence[Sequence[Any]]
-Key = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of an answer, by the label values that tell workloads apart.
-
-    Attributes:
-        values: The evaluated points: [time, "value"], oldest first.
-        ages: For each selector, the points of its newest raw sample.
-        faults: Why a combination of label values cannot be used, in one sentence.
-        pods: Where a query gives a value for each pod: the points of each, and of its raw samples.
-        counts: How many raw series the first selector finds, as points.
-    """
-
-    values: Mapping[Key, Points]
-    ages: tuple[Mapping[Key, Points], ...]
-    faults: Mapping[Key, str]
-    pods: Mapping[Key, Mapping[str, tuple[Points, Points]]]
-    counts: Mapping[Key, Points]
 
 
 class Question:
@@ -87,6 +62,7 @@ class Question:
         self.holes = Holes()
         self.head: int | None = None
         self._phase = _phase(planned)
+        self._places = {key: place for place, key in enumerate(planned.serves)}
         rows = (2 + len(planned.selectors)) * max(1, len(planned.serves))
         self._full = max(2, min(MOST_POINTS, MOST_SAMPLES // rows))
         self.most_points = self._full
@@ -157,10 +133,7 @@ class Question:
 
     def rows_in(self, answer_rows: Iterable[Mapping[str, Any]]) -> Rows:
         """Sort the rows of an answer by workload; those that serve nobody are left out."""
-        sorter = _Sorter(self.planned)
-        for row in answer_rows:
-            sorter.add(row)
-        return sorter.rows()
+        return sorted_rows(self.planned, self._places, answer_rows)
 
 
 def dated(planned: PlannedQuery) -> str:
@@ -224,77 +197,3 @@ def _phase(planned: PlannedQuery) -> int:
         return 0
     text = f"{planned.source}\n{planned.template}\n{planned.labels}"
     return zlib.crc32(text.encode()) % planned.step_seconds
-
-
-class _Sorter:
-    """Puts rows where they belong, one by one."""
-
-    def __init__(self, planned: PlannedQuery) -> None:
-        self.planned = planned
-        self.values: dict[Key, Points] = {}
-        self.faults: dict[Key, str] = {}
-        self.ages: tuple[dict[Key, Points], ...] = tuple({} for _ in planned.selectors)
-        self.pods: dict[Key, dict[str, Points]] = {}
-        self.pod_ages: dict[Key, dict[str, Points]] = {}
-        self.counts: dict[Key, Points] = {}
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        metric, points = row.get("metric", {}), row.get("values")
-        key = tuple([metric.get(label, "") for label in self.planned.labels])
-        if key not in self.planned.serves:
-            return
-        part = metric.get(PART, "0")
-        if part == "0":
-            self._value(key, metric, points)
-        elif points and part.isdecimal() and int(part) <= len(self.ages):
-            self._age(key, metric, points, self.ages[int(part) - 1])
-        elif points and part == str(len(self.ages) + 1):
-            self.counts[key] = points
-
-    def rows(self) -> Rows:
-        pods: dict[Key, dict[str, tuple[Points, Points]]] = {}
-        for key, values in self.pods.items():
-            ages = self.pod_ages.get(key, {})
-            pods[key] = {pod: (points, ages.get(pod, ())) for pod, points in values.items()}
-        return Rows(self.values, self.ages, self.faults, pods, self.counts)
-
-    def _value(self, key: Key, metric: Mapping[str, str], points: Points | None) -> None:
-        labels = self.planned.labels
-        strange = () if len(metric) <= len(labels) + (PART in metric) else _strange(metric, labels)
-        if points is None:
-            fault = "the query gives native histograms; take histogram_quantile() of them"
-            self.faults[key] = fault
-        elif strange == ["pod"] and key not in self.values:
-            self.pods.setdefault(key, {})[metric["pod"]] = points
-        elif key in self.values or key in self.pods:
-            self.values.pop(key, None)
-            self.pods.pop(key, None)
-            self.faults[key] = f"the query gives several series; {_remedy(strange, labels)}"
-        elif labels and strange:
-            named = ", ".join(strange)
-            self.faults[key] = f"the query keeps the label {named}; {_remedy(strange, labels)}"
-        elif key not in self.faults:
-            self.values[key] = points
-
-    def _age(
-        self, key: Key, metric: Mapping[str, str], points: Points, ages: dict[Key, Points]
-    ) -> None:
-        """Note the newest raw samples; of several pods the newest of them all."""
-        pod = metric.get("pod")
-        if pod is not None and "pod" not in self.planned.labels:
-            self.pod_ages.setdefault(key, {})[pod] = points
-            if key in ages:
-                newest = {float(at): float(raw) for at, raw in ages[key]}
-                for at, raw in points:
-                    newest[float(at)] = max(float(raw), newest.get(float(at), -math.inf))
-                points = sorted(newest.items())
-        ages[key] = points
-
-
-def _strange(metric: Mapping[str, str], labels: tuple[str, ...]) -> list[str]:
-    return sorted(metric.keys() - {*labels, PART, "__name__"})
-
-
-def _remedy(strange: Sequence[str], labels: tuple[str, ...]) -> str:
-    how = "sum by ($labels) (...)" if labels else "sum(...)"
-    return f"aggregate them with {how}" + (f" over {', '.join(strange)}" if strange else "")

@@ -13,7 +13,8 @@ from autoscaler.adapters.prometheus.answers import Answer
 from autoscaler.adapters.prometheus.errors import SourceError
 from autoscaler.adapters.prometheus.memory import SignalMemory, SignalsSeen
 from autoscaler.adapters.prometheus.plan import QueryPlan
-from autoscaler.adapters.prometheus.questions import Question, Rows
+from autoscaler.adapters.prometheus.questions import Question
+from autoscaler.adapters.prometheus.rows import Rows
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.core.observation import Gap, GapReason
 from autoscaler.core.workload import FleetSpec
@@ -270,10 +271,7 @@ class SignalReader:
                 f"{question.planned.source}: timed out: not back when the cycle had to go on"
             )
         notes = {name: self._note_on(name) for name in self._memory.questions}
-        return {
-            workload.key: self._memory.seen(workload.key, now, notes)
-            for workload in fleet.workloads
-        }
+        return self._memory.seen((workload.key for workload in fleet.workloads), now, notes)
 
     def _note_on(self, name: str) -> Gap | None:
         """Say what is wrong with a source as a whole, if anything."""

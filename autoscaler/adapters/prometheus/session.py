@@ -8,8 +8,9 @@ bodies, turns whatever happens into a `SourceError`, and keeps the whole answer.
 
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import orjson
 import requests
@@ -116,7 +117,7 @@ class PrometheusSession(requests.Session):
     def _send(
         self, method: str, url: str, params: Mapping[str, Any], timeout: float
     ) -> requests.Response:
-        form = urlencode(params)
+        form = "&".join(f"{name}={_quoted(str(value))}" for name, value in params.items())
         headers = {"Accept": "application/json", **self._credentials.headers()}
         body = None
         if method == "POST" or len(form) > _LONG_QUERY:
@@ -162,6 +163,16 @@ class PrometheusSession(requests.Session):
             if decoded.get("status") == "success" and isinstance(result, list):
                 return decoded
         raise of_answer(self._settings.name, self._root, answer, decoded, self._credentials.redact)
+
+
+def _quoted(text: str) -> str:
+    """Return a value as a form wants it; queries are the same in every cycle."""
+    return _quoted_query(text) if len(text) > _LONG_QUERY else quote_plus(text)
+
+
+@lru_cache(maxsize=1024)
+def _quoted_query(query: str) -> str:
+    return quote_plus(query)
 
 
 class _Adapter(HTTPAdapter):

@@ -172,7 +172,7 @@ class PrometheusSource:
         data = decoded["data"]
         rows = tuple(data["result"])
         kind = str(data.get("resultType"))
-        if kind in ("matrix", "vector") and not all(isinstance(row, dict) for row in rows):
+        if kind in ("matrix", "vector") and set(map(type, rows)) - {dict}:
             raise MalformedError(self.settings.name, "a row of the answer is not an object")
         return Answer(
             kind,

@@ -4,7 +4,7 @@ Memory of a signal: 16 bytes a sample (two float64), a sixteenth more as room to
 1 KiB for the objects around them. A window of 14 days at 300 s is 4,033 samples: 69 KiB.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from autoscaler.core.observation import Series
 Floats = NDArray[np.float64]
 
 _NONE: Final = Series.of([])
+_NO_SAMPLES: Final = _NONE.times
 
 
 class Track:
@@ -29,11 +30,14 @@ class Track:
             none. Only kept where a query reads several.
     """
 
-    __slots__ = ("_end", "_series", "_start", "_times", "_values", "marks", "newest")
+    __slots__ = (
+        "_end", "_read_times", "_read_values", "_series", "_start", "_times", "_values",
+        "marks", "newest",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self._times: Floats = np.empty(0)
-        self._values: Floats = np.empty(0)
+        self._times = self._read_times = _NO_SAMPLES
+        self._values = self._read_values = _NO_SAMPLES
         self._start = self._end = 0
         self._series: Series | None = _NONE
         self.newest = -np.inf
@@ -57,19 +61,18 @@ class Track:
             newest_since: The newest sample is kept for longer, while it is newer than this: a
                 window of one step is not empty between two steps.
         """
-        start, last = self._start, self._end - 1
-        while start < last and self._times[start] <= since:
+        start, last, time = self._start, self._end - 1, self._times.item
+        while start < last and time(start) <= since:
             start += 1
-        alone = since if newest_since is None else min(newest_since, since)
-        if start == last and self._times[start] <= alone:
-            start += 1
+        if start == last:
+            alone = since if newest_since is None else min(newest_since, since)
+            if time(start) <= alone:
+                start += 1
         if start != self._start:
             self._start, self._series = start, None
         if self._series is None:
-            part = slice(self._start, self._end)
-            times, values = self._times[part], self._values[part]
-            times.flags.writeable = values.flags.writeable = False
-            self._series = Series.sound(times, values)
+            part = slice(start, self._end)
+            self._series = Series.sound(self._read_times[part], self._read_values[part])
         return self._series
 
     def append(self, time: float, value: float) -> None:
@@ -82,6 +85,21 @@ class Track:
         self._series = None
         self.newest = time
 
+    def extend(self, samples: Iterable[tuple[float, float | str]], step: float) -> None:
+        """Add what is newer than all others; within half a step the newest is replaced.
+
+        Args:
+            samples: Times (Unix seconds) and values (as told), oldest first.
+            step: Seconds between evaluations: the same point asked again is no new sample.
+        """
+        for time, value in samples:
+            if time <= self.newest:
+                continue  # its raw sample has been counted
+            if time - self.newest < step / 2:
+                self.replace_newest(time, float(value))
+            else:
+                self.append(time, float(value))
+
     def replace_newest(self, time: float, value: float) -> None:
         """Put a sample in place of the newest one."""
         self._end -= 1
@@ -93,8 +111,8 @@ class Track:
         old = slice(self._start, self._end)
         every = np.concatenate([np.asarray(times, np.float64), self._times[old]])
         their = np.concatenate([np.asarray(values, np.float64), self._values[old]])
-        self._times, first = np.unique(every, return_index=True)
-        self._values = their[first]
+        times, first = np.unique(every, return_index=True)
+        self._hold(times, their[first])
         self._start, self._end = 0, len(self._times)
         self._series = None
         if self._end:
@@ -106,8 +124,14 @@ class Track:
         room = count + max(8, count // 16)
         times, values = np.empty(room), np.empty(room)
         times[:count], values[:count] = self._times[kept], self._values[kept]
-        self._times, self._values = times, values
+        self._hold(times, values)
         self._start, self._end = 0, count
+
+    def _hold(self, times: Floats, values: Floats) -> None:
+        """Keep samples in these arrays from now on, and show them to others read-only."""
+        self._times, self._values = times, values
+        self._read_times, self._read_values = times.view(), values.view()
+        self._read_times.flags.writeable = self._read_values.flags.writeable = False
 
 
 class Holes:
