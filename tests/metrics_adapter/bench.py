@@ -123,9 +123,18 @@ class _Client(asyncio.Protocol):
         self._seen = bytearray()
         self._whole = 0
         self._transport: asyncio.Transport | None = None
+        self._lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            await self._lost.wait()
 
     def ask(self, request: bytes) -> None:
         assert self._transport is not None
@@ -188,9 +197,10 @@ class Load:
             for _ in range(CONNECTIONS):
                 self._send()
         await self._done.wait()
-        for transport, _ in open_ones:
-            transport.close()
-        return time.perf_counter() - begun
+        lasted = time.perf_counter() - begun
+        for _, client in open_ones:
+            await client.close()
+        return lasted
 
     def _send(self) -> None:
         if self._idle and self._due:

@@ -138,6 +138,18 @@ def test_discovery_is_collected(api: AggregatingApiServer, adapter: Running) -> 
     until(lambda: {"load", "desired_replicas"} <= metrics(), 90)
 
 
+def test_what_we_say_of_ourselves_is_collected(api: AggregatingApiServer, adapter: Running) -> None:
+    """The API server merges our OpenAPI documents into its own: it found nothing wrong in them."""
+    path = f"{EXTERNAL}/namespaces/{{namespace}}/{{metric}}"
+
+    def known(version: str) -> bool:
+        answer = api.request("GET", f"/openapi/{version}")
+        return answer.status == 200 and path in answer.json["paths"]
+
+    until(lambda: known("v2"), 90)
+    until(lambda: known(f"v3{EXTERNAL}"), 90)
+
+
 def test_namespaces_can_be_deleted_as_far_as_discovery_goes(
     api: AggregatingApiServer, adapter: Running
 ) -> None:
