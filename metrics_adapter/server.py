@@ -13,8 +13,6 @@ from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import HttpVersion10, hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
 from autoscaler.telemetry.connections import Connections
 from metrics_adapter.access import Access
@@ -23,6 +21,7 @@ from metrics_adapter.delegate import Delegate
 from metrics_adapter.documents import Documents
 from metrics_adapter.handshakes import Handshakes
 from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
+from metrics_adapter.places import Handler, Server, respond
 from metrics_adapter.pods import PodLists
 from metrics_adapter.statuses import RefusalError, status_body
 from metrics_adapter.targets import Asked, Custom, Discovery, External, Health, Unknown, read_path
@@ -39,77 +38,6 @@ _TAKEN: Final = ("application/json", "application/*", "*/*")
 _log = structlog.get_logger("metrics_adapter.server")
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class _Handler(RequestHandler):
-    """One connection. What is no HTTP is answered by a `Status`, and never with a traceback."""
-
-    __slots__ = ()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve it, unless it is one too many of those that nobody vouches for."""
-        super().connection_made(transport)
-        manager = cast("_Server", self._manager)
-        if not manager.admits(self, transport):
-            cast("asyncio.Transport", transport).abort()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it."""
-        if self._manager is not None:
-            cast("_Server", self._manager).guests.discard(self)
-        super().connection_lost(exc)
-
-    def retire(self) -> None:
-        """End the connection: at once where nothing is asked, else after the answer."""
-        self.close()
-        if self._current_request is None and self.transport is not None:
-            self.transport.close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what could not be read, or what failed; then close."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer had begun already")
-        code = status if 400 <= status < 600 else 500
-        if code >= 500:
-            _log.error("answer failed", reason=repr(exc), exc_info=exc)
-            text = "this is our mistake; the log says more"
-        else:
-            kind = type(exc).__name__ if isinstance(exc, HttpProcessingError) else ""
-            _log.debug("bad request", reason=f"{kind} {message}".strip())
-            text = "the request is no HTTP that is understood here"
-        response = _respond(code, status_body(code, text))
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    """Makes our kind of connections.
-
-    Those without a client certificate, which is everybody but the API server, have a quarter of the
-    places: they cannot keep it out.
-    """
-
-    def __init__(self, most: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._most_guests = max(1, most // 4)
-        self.guests: set[_Handler] = set()
-
-    def admits(self, connection: _Handler, transport: asyncio.BaseTransport) -> bool:
-        if transport.get_extra_info("peercert"):
-            return True
-        if len(self.guests) >= self._most_guests:
-            return False
-        self.guests.add(connection)
-        return True
-
-    def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
 
 
 class MetricsServer:
@@ -149,7 +77,7 @@ class MetricsServer:
         self._front: FrontProxy | None = None
         self._stopping = False
         self._runner: web.ServerRunner | None = None
-        self._web: _Server | None = None
+        self._web: Server | None = None
         self._handshakes: Handshakes | None = None
 
     @property
@@ -169,7 +97,7 @@ class MetricsServer:
         self._front = front
         if changed and self._web is not None:
             for connection in self._web.connections:
-                if isinstance(connection, _Handler):
+                if isinstance(connection, Handler):
                     connection.retire()
 
     async def start(
@@ -186,7 +114,7 @@ class MetricsServer:
         Raises:
             OSError: The address is taken or not ours.
         """
-        self._web = _Server(
+        self._web = Server(
             most,
             self._respond,
             access_log=None,
@@ -223,11 +151,11 @@ class MetricsServer:
             async with asyncio.timeout(ANSWER_SECONDS):
                 response = await self._answer(request)
         except RefusalError as refusal:
-            response = _respond(refusal.code, status_body(refusal.code, refusal.message))
+            response = respond(refusal.code, status_body(refusal.code, refusal.message))
             if refusal.code in (405, 413) or request.version < HttpVersion10:
                 response.force_close()
         except TimeoutError:
-            response = _respond(504, status_body(504, "the answer took too long to make"))
+            response = respond(504, status_body(504, "the answer took too long to make"))
         self._connections.answered(transport)
         if self._stopping:
             response.force_close()
@@ -241,7 +169,7 @@ class MetricsServer:
         await self._allow(user, asked, trusted=trusted)
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
         if isinstance(asked, Discovery):
-            return _respond(200, *self._documents.find(asked.path, accept))
+            return respond(200, *self._documents.find(asked.path, accept))
         if isinstance(asked, Unknown):
             raise RefusalError(404, "the server could not find the requested resource")
         if asked.attributes.group not in self._documents.groups:
@@ -249,12 +177,12 @@ class MetricsServer:
         _check_accept(accept)
         parameters = _parameters(request.raw_path.partition("?")[2])
         try:
-            return _respond(200, await self._values(asked, parameters))
+            return respond(200, await self._values(asked, parameters))
         except UnknownMetricError:
             delegate = self._delegates.get(asked.attributes.group)
             if delegate is None:
                 raise
-            return _respond(*await delegate.answer(asked.segments, parameters))
+            return respond(*await delegate.answer(asked.segments, parameters))
 
     async def _values(self, asked: External | Custom, parameters: Mapping[str, str]) -> bytes:
         selector = parameters.get("labelSelector", "")
@@ -309,7 +237,7 @@ class MetricsServer:
         if asked.path == "/readyz":
             problem = "stopping" if self._stopping else self._ready()
         if problem:
-            return _respond(503, status_body(503, problem))
+            return respond(503, status_body(503, problem))
         return web.Response(body=b"ok", content_type="text/plain")
 
 
@@ -364,16 +292,3 @@ def _read_query(query: str) -> Mapping[str, str]:
 
 _remembered = lru_cache(maxsize=16384)(_read_query)
 """The same queries are asked again and again."""
-
-
-def _respond(code: int, body: bytes, content_type: str = _JSON) -> web.Response:
-    return web.Response(
-        status=code,
-        body=body,
-        headers={
-            "Content-Type": content_type,
-            "Cache-Control": "no-cache, private",
-            "Server": "inference-autoscaler",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )

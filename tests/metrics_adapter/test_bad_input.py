@@ -1,6 +1,7 @@
 """What a bad client gets: a correct `Status` or a closed connection, and nobody else notices."""
 
 import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -212,17 +213,44 @@ def test_handshakes_that_never_come_make_room_for_those_that_do(
             silent[-1].recv(1000)
 
 
-def test_strangers_connections_leave_room_for_the_api_server(start: Start) -> None:
+def test_strangers_connections_leave_room_for_the_api_server_and_for_probes(
+    start: Start,
+) -> None:
+    """Of eight places two are for strangers; of these the one that came first makes room."""
     adapter = start(serving_settings={"maxConnections": 8})
-    with contextlib.ExitStack() as held:
-        for _ in range(2):
-            guest = adapter.connect(None)
-            held.callback(guest.close)
-            assert request(guest, "/livez", {}).status == 200
+    guests = [adapter.connect(None) for _ in range(3)]
+    for guest in guests:
+        assert request(guest, "/livez", {}).status == 200
 
-        assert raw(adapter.address, adapter.context(), b"GET /livez HTTP/1.0\r\n\r\n") == b""
-        assert adapter.get(VALUE, AS_HPA).status == 200
-    until(lambda: raw(adapter.address, adapter.context(), b"GET /livez HTTP/1.0\r\n\r\n"))
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        request(guests[0], "/livez", {})
+    assert request(guests[1], "/livez", {}).status == 200
+    assert adapter.get(VALUE, AS_HPA).status == 200
+    for guest in guests:
+        guest.close()
+
+
+def test_strangers_that_wait_for_answers_keep_their_places(
+    start: Start, cluster: FakeCluster
+) -> None:
+    adapter = start(serving_settings={"maxConnections": 4})
+    asked, hold = threading.Event(), threading.Event()
+
+    def slow(method: str, path: str) -> int:
+        if "tokenreviews" in path:
+            asked.set()
+            hold.wait(20)
+        return 0
+
+    cluster.refuse = slow
+    waiting = adapter.connect(None)
+    waiting.request("GET", VALUE, headers={"Authorization": "Bearer rubbish"})
+    assert asked.wait(10)
+
+    assert raw(adapter.address, adapter.context(), b"GET /livez HTTP/1.0\r\n\r\n") == b""
+    hold.set()
+    assert waiting.getresponse().status == 401
+    waiting.close()
 
 
 def test_more_connections_than_allowed_are_closed(start: Start) -> None:
