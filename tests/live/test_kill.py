@@ -16,6 +16,9 @@ LONG_SECONDS = 1800
 """Period of the rate limit: two replicas in half an hour, so that a change that was not counted
 shows as another two."""
 
+LATE_SECONDS = 15.0
+"""How long a write is on its way: longer than a new process takes to begin and act."""
+
 A_WHILE_SECONDS = 3.0
 """Several cycles of the new process."""
 
@@ -99,15 +102,19 @@ def test_a_write_that_is_late_does_not_undo_what_came_after(
 ) -> None:
     process = stage.run()
     eventually(lambda: bool(fake.requests.matching("WATCH", "/deployments$")), "it looks")
-    late = fake.faults.add(method="PATCH", path=SCALE, delay=6.0)
+    late = fake.faults.add(method="PATCH", path=SCALE, delay=LATE_SECONDS)
     stage.demand("chat", 80)
     eventually(lambda: late.hits > 0, "the write is on its way")
+    sent = time.monotonic()
     process.kill()
 
     stage.demand("chat", 30)
+    running = 'vllm:num_requests_running{model_name="chat"}'
+    stage.prometheus.until(lambda: stage.prometheus.value(running) == 30, "the engine is scraped")
     stage.run()
     stage.until(3)
-    time.sleep(6.5)
+    assert time.monotonic() < sent + LATE_SECONDS, "too slow here to be overtaken by"
+    time.sleep(sent + LATE_SECONDS + 1.0 - time.monotonic())
 
     assert stage.replicas() == 3
     assert stage.generation() == 2

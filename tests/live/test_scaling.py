@@ -98,7 +98,8 @@ class TestOnce:
         code, printed = stage.run("--once").ended()
 
         assert code == 1
-        assert "connection refused" in printed
+        # On a busy machine there may be no time left to be refused.
+        assert "connection refused" in printed or "did not answer" in printed
         assert stage.replicas("chat") == 2
 
     def test_a_broken_policy_file_ends_with_2(self, stage: Stage) -> None:
