@@ -9,6 +9,7 @@ from pydantic import PlainSerializer
 
 from autoscaler.core.observation import Snapshot
 from autoscaler.core.policy import Recommendation
+from autoscaler.core.swift import swift
 
 
 class SignalState(StrEnum):
@@ -26,6 +27,7 @@ class SignalState(StrEnum):
     """Contradicts another signal; treated as missing."""
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One signal, judged.
@@ -100,6 +102,7 @@ class Reason(StrEnum):
     """A policy raised or returned nonsense: no decrease."""
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Step:
     """One change that a rule made to the number."""
@@ -111,6 +114,7 @@ class Step:
     text: str
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What one policy said.
@@ -137,6 +141,7 @@ class Proposal:
         return self.recommendation is not None and self.recommendation.raise_only
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The number for one workload, and all that led to it.
@@ -192,6 +197,7 @@ class NodePoolDecision:
     text: str
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Action:
     """One change to make: set a workload's replicas."""
@@ -220,6 +226,7 @@ class NodeAction:
         return self.pool
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an action."""
@@ -229,6 +236,7 @@ class Outcome:
     detail: str = ""
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All decisions of a cycle, in file order.
@@ -269,6 +277,7 @@ class Plan:
         )
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Cycle:
     """One snapshot with its plan and what became of it.

@@ -16,6 +16,7 @@ from pydantic import PlainSerializer, PlainValidator
 
 from autoscaler.core.behavior import Behavior
 from autoscaler.core.spec import Bounds, Replica, Slo
+from autoscaler.core.swift import swift
 
 
 def _frozen(values: ArrayLike) -> NDArray[np.float64]:
@@ -51,6 +52,7 @@ Memory = Mapping[str, Any]
 """What a policy wants to find again next cycle: JSON values only, so that it can be journalled."""
 
 
+@swift
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """The samples of one signal, oldest first.
@@ -199,6 +201,7 @@ class PodSample:
     window_seconds: float = 30.0
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
     """The replicas of a workload.
@@ -282,6 +285,7 @@ class Terms:
 DEFAULT_TERMS: Final = Terms(Bounds(max=1000), Replica(), Slo())
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What was seen of one workload; and, once shown to a policy, what goes with it.
@@ -333,6 +337,7 @@ class NodePoolStatus:
     ready: int
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was seen of the whole fleet at one time.

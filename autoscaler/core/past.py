@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from autoscaler.core.observation import Memory
+from autoscaler.core.swift import swift
 
 HOUR_SECONDS = 3600.0
 """What the flap budget looks back."""
@@ -19,6 +20,7 @@ def age(now: float, time: float) -> float:
     return round(now - time, 6)
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A count at a time: a recommendation, or a change that was made.
@@ -38,6 +40,7 @@ class Mark:
 _TIME = attrgetter("time")
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Past:
     """The history of one workload, oldest first.

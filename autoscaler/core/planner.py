@@ -36,9 +36,11 @@ from autoscaler.core.rules import (
 )
 from autoscaler.core.signals import read_signals
 from autoscaler.core.spec import Actuation
+from autoscaler.core.swift import swift
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class FleetState:
     """What the next cycle must know of the earlier ones.

@@ -10,6 +10,7 @@ import numpy as np
 
 from autoscaler.core.observation import FloatArray, Memory, Observation
 from autoscaler.core.spec import Spec
+from autoscaler.core.swift import swift
 
 MOST_REPLICAS: Final = 2**31 - 1
 """What `spec.replicas` can hold: Kubernetes counts in 32 bits."""
@@ -44,6 +45,7 @@ class Forecast:
         return hash((self.signal, self.quantiles, self.times.tobytes(), self.values.tobytes()))
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """What a policy would run if nothing limited it.
@@ -116,6 +118,7 @@ class Policy(Spec):
         """Return what to run for what was seen. Pure: equal inputs, equal answers."""
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Vote:
     """One policy's recommendation, as a combiner sees it.
@@ -133,6 +136,7 @@ class Vote:
     may_lower: bool = True
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a combiner made of the votes.

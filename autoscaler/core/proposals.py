@@ -11,9 +11,11 @@ from autoscaler.core.errors import PolicyError
 from autoscaler.core.observation import Memory, Observation, Series
 from autoscaler.core.past import Past
 from autoscaler.core.policy import Vote
+from autoscaler.core.swift import swift
 from autoscaler.core.workload import Asked, FleetSpec, ScaledWorkload
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class View:
     """One workload in one cycle: its file, what was seen, how the signals were judged.

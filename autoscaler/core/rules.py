@@ -22,8 +22,10 @@ from autoscaler.core.interventions import intervened
 from autoscaler.core.observation import Intervention
 from autoscaler.core.past import HOUR_SECONDS, Mark, Past, age
 from autoscaler.core.spec import Bounds
+from autoscaler.core.swift import swift
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Case:
     """What the rules judge by.

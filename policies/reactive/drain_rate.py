@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from autoscaler.core.swift import swift
+
 ASSUMED = 1.0
 """Requests per second that a replica is taken to complete before anything faster was seen."""
 
@@ -15,6 +17,7 @@ KEPT_SECONDS = 86400.0
 """How long a measured rate counts: a day has its quiet hours."""
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class DrainRate:
     """Requests per second that one busy replica completes, and where that is known from.

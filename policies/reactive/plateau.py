@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from autoscaler.core.observation import Memory
+from autoscaler.core.swift import swift
 
 HELPED = 0.5
 """Share of the predicted fall from which on replicas have helped."""
@@ -41,6 +42,7 @@ def idle_of(fewer: int, before: float, more: int, after: float) -> float:
     return min(least, (more - fewer) / gained) if gained > 0 else least
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Level:
     """The average latency at one number of replicas; old samples count ever less.
@@ -75,6 +77,7 @@ class Level:
         return Level(self.ready, mean, seconds, now)
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Plateau:
     """A latency that was about the same at two sizes.
@@ -135,6 +138,7 @@ class Plateau:
         }
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """The averages at the present size and at the one it grew from, and what they showed.

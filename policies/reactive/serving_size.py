@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from autoscaler.core.observation import Observation, Series
+from autoscaler.core.swift import swift
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class ServingSize:
     """The number of serving replicas, and when it changed.

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from autoscaler.core.observation import ReplicaStatus
+from autoscaler.core.swift import swift
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Starting:
     """Replicas asked for that do not serve yet, by when they were first seen missing.

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from autoscaler.core.observation import Memory
+from autoscaler.core.swift import swift
 
 LONGEST_HOLD = 4.0
 """The wait grows to at most this many times `rememberSeconds`."""
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class TooFew:
     """A number of replicas that did not suffice, and for how long that counts.
