@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from metrics_adapter import garbage as garbage_module
 from metrics_adapter.board import board_end
 from metrics_adapter.garbage import SEARCH_SECONDS, Garbage
 from metrics_adapter.turns import TURN_SECONDS, in_turns
@@ -86,6 +87,25 @@ def test_what_was_set_aside_by_accident_goes_within_the_hour() -> None:
         pass
 
     assert gone() is None
+
+
+def test_much_that_was_set_aside_by_accident_goes_with_the_next_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(garbage_module, "MORE", 1.0)
+    monkeypatch.setattr(garbage_module, "ROOM", 100)
+    garbage = Garbage(Clock(0.0))
+    with garbage.apart():
+        pass
+    gone: list[weakref.ref[Knot]] = []
+    with garbage.apart():
+        gone.extend(weakref.ref(Knot()) for _ in range(1000))
+    assert any(one() is not None for one in gone)
+
+    with garbage.apart():
+        pass
+
+    assert all(one() is None for one in gone)
 
 
 def test_a_board_that_was_replaced_forgets_its_values_one_by_one() -> None:
