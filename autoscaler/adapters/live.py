@@ -196,15 +196,17 @@ class LiveObserver:
         sized, unsized = pools if pools is not None else ({}, {})
         observations: dict[str, Observation] = {}
         gaps: dict[str, Gap] = {**missing, **unsized}
+        signals = signals or {}
         for workload in fleet.workloads:
-            target = seen.get(workload.key)
+            key = workload.key
+            target = seen.get(key)
             if target is None:
-                gaps.setdefault(workload.key, untold or Gap(GapReason.EMPTY, "no target was read"))
+                gaps.setdefault(key, untold or Gap(GapReason.EMPTY, "no target was read"))
                 continue
-            read: SignalsSeen = (signals or {}).get(workload.key, _NOTHING)
+            read: SignalsSeen = signals.get(key, _NOTHING)
             partial = self._parts.lacking(workload, read.parts, target.replicas, now)
             lost = {} if unsigned is None else dict.fromkeys(workload.spec.signals, unsigned)
-            observations[workload.key] = Observation(
+            observations[key] = Observation(
                 now=now,
                 replicas=target.replicas,
                 signals=read.signals,

@@ -137,16 +137,20 @@ class Parts:
             now: Unix seconds.
         """
         ready = replicas.ready
-        kept = self._kept.setdefault(workload.key, _Kept(workload, ready))
+        kept = self._kept.get(key := workload.key)
+        if kept is None:
+            kept = self._kept[key] = _Kept(workload, ready)
         # A replica that has just become ready may not have been scraped yet.
         sure, kept.ready = min(ready, kept.ready), ready
         if ready <= 0:
             return {}
-        gaps = {}
+        gaps: dict[str, Gap] = {}
         for name, count in parts.items():
             whole = kept.wholes.get(name)
             if whole is None:
                 kept.wholes[name] = _Whole(count, float(ready))
+            elif count == whole.parts:  # nearly always
+                whole.replicas, whole.fewest = max(whole.replicas, float(ready)), None
             elif not _fewer(whole, count, ready):
                 _note(whole, count, replicas)
             elif not _fewer(whole, count, sure):

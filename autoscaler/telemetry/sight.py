@@ -1,6 +1,6 @@
 """Whether a workload is decided with open eyes, and by what names its policies are shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from autoscaler.core.decision import Cycle, Decision, Proposal, Reason
 from autoscaler.core.observation import GapReason
@@ -15,7 +15,10 @@ def why_blind(cycle: Cycle, decision: Decision) -> str:
     """
     if decision.replicas is None or decision.reason is Reason.FALLBACK:
         return decision.text
-    if not decision.proposals or any(proposal.live for proposal in decision.proposals):
+    for proposal in decision.proposals:
+        if proposal.live:
+            return ""
+    if not decision.proposals:
         return ""
     seen = cycle.snapshot.observations.get(decision.workload)
     gaps = seen.missing.values() if seen is not None else ()
@@ -33,9 +36,12 @@ def why_held(decision: Decision) -> str:
     for step in decision.steps:
         if step.rule == "hold_blind":
             return step.text
-    current, answers = decision.current, [one.recommendation for one in decision.proposals]
+    current = decision.current
+    if current is None or decision.replicas != current:
+        return ""
+    answers = [one.recommendation for one in decision.proposals]
     wanted = [one.replicas for one in answers if one is not None and one.replicas is not None]
-    if current is None or decision.replicas != current or max(wanted, default=current) >= current:
+    if max(wanted, default=current) >= current:
         return ""
     doubts = [
         f"{one.signal} is {one.state} ({one.why})"
@@ -45,9 +51,12 @@ def why_held(decision: Decision) -> str:
     return f"no decrease: {'; '.join(doubts)}" if doubts and not decision.steps else ""
 
 
-def by_label(proposals: Sequence[Proposal]) -> Iterator[tuple[str, Proposal]]:
-    """Yield each proposal with a label of its own: a second one of a label is called `label#2`."""
-    counts: dict[str, int] = {}
-    for proposal in proposals:
-        count = counts[proposal.policy] = counts.get(proposal.policy, 0) + 1
-        yield (proposal.policy if count == 1 else f"{proposal.policy}#{count}"), proposal
+def by_label(proposals: Sequence[Proposal]) -> Iterable[tuple[str, Proposal]]:
+    """Return each proposal with a label of its own: a second one of a label is called `label#2`."""
+    labels = [proposal.policy for proposal in proposals]
+    if len(set(labels)) < len(labels):
+        counts: dict[str, int] = {}
+        for place, label in enumerate(labels):
+            count = counts[label] = counts.get(label, 0) + 1
+            labels[place] = label if count == 1 else f"{label}#{count}"
+    return zip(labels, proposals, strict=True)

@@ -91,11 +91,13 @@ class Tally:
         )
 
     def _actions(self, report: CycleReport) -> Mapping[tuple[Subject, str, Result], int]:
-        present = {
-            Subject.WORKLOAD: {workload.key for workload in report.fleet.workloads},
-            Subject.POOL: {pool.key for pool in report.fleet.pools},
-        }
-        counts = {name: n for name, n in self.actions.items() if name[1] in present[name[0]]}
+        counts = {}
+        if self.actions:
+            present = {
+                Subject.WORKLOAD: {workload.key for workload in report.fleet.workloads},
+                Subject.POOL: {pool.key for pool in report.fleet.pools},
+            }
+            counts = {name: n for name, n in self.actions.items() if name[1] in present[name[0]]}
         for outcome in report.cycle.outcomes:
             action = outcome.action
             subject = Subject.WORKLOAD if isinstance(action, Action) else Subject.POOL
@@ -106,9 +108,13 @@ class Tally:
         return counts
 
     def _limited(self, report: CycleReport) -> Mapping[tuple[str, str, str], int]:
-        present = {workload.key for workload in report.fleet.workloads}
-        counts = {name: n for name, n in self.limited.items() if name[0] in present}
+        counts = {}
+        if self.limited:
+            present = {workload.key for workload in report.fleet.workloads}
+            counts = {name: n for name, n in self.limited.items() if name[0] in present}
         for key, decision in report.cycle.plan.decisions.items():
+            if not decision.steps:
+                continue
             for rule, reason in {(step.rule, str(step.reason)) for step in decision.steps}:
                 counts[key, rule, reason] = counts.get((key, rule, reason), 0) + 1
         return counts
@@ -117,20 +123,19 @@ class Tally:
         """Yield every forecast's score: claims whose time has come are settled, new ones wait."""
         now = report.cycle.plan.now
         new = _forecasts(report)
-        gaps = {
-            (workload.key, name): signal.max_age
-            for workload in report.fleet.workloads
-            for name, signal in workload.spec.signals.items()
-        }
+        if not self.scores and not new:
+            return
+        signals = {workload.key: workload.spec.signals for workload in report.fleet.workloads}
         for name in dict.fromkeys((*self.scores, *new)):
             key, _, signal, horizon = name
-            if (key, signal) not in gaps:
+            if signal not in signals.get(key, ()):
                 continue
+            gap = signals[key][signal].max_age
             forecast, before = new.get(name), self.scores.get(name)
             score = before if forecast is None else score_of(forecast.quantiles, before)
             seen = report.cycle.snapshot.observations.get(key)
             if score is not None and seen is not None and signal in seen.signals:
-                score = score.settled(seen.signals[signal], gaps[key, signal])
+                score = score.settled(seen.signals[signal], gap)
             if score is not None and forecast is not None:
                 score = score.claiming(forecast, HORIZONS[horizon], now)
             if score is not None:
@@ -153,15 +158,15 @@ def _withheld(report: CycleReport) -> Iterator[tuple[Subject, str, Result]]:
 
 
 def _forecasts(report: CycleReport) -> dict[tuple[str, str, str, str], Forecast]:
-    return {
-        (key, label, forecast.signal, horizon): forecast
-        for key, decision in report.cycle.plan.decisions.items()
-        for label, proposal in by_label(decision.proposals)
-        if proposal.recommendation is not None
-        and (forecast := proposal.recommendation.forecast) is not None
-        and len(forecast.times)
-        for horizon in HORIZONS
-    }
+    found = {}
+    for key, decision in report.cycle.plan.decisions.items():
+        for label, proposal in by_label(decision.proposals):
+            answer = proposal.recommendation
+            forecast = None if answer is None else answer.forecast
+            if forecast is not None and len(forecast.times):
+                for horizon in HORIZONS:
+                    found[key, label, forecast.signal, horizon] = forecast
+    return found
 
 
 def _summed(before: SourceReport | None, new: SourceReport) -> SourceReport:

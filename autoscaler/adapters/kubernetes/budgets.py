@@ -38,7 +38,11 @@ def read_budget(body: Mapping[str, Any]) -> Budget:
 
 
 class BudgetIndex:
-    """Finds the budgets of many workloads without trying each on each."""
+    """Finds the budgets of many workloads without trying each on each.
+
+    Attributes:
+        budgets: All of them.
+    """
 
     def __init__(self, budgets: Iterable[Budget]) -> None:
         """Sort the budgets by one label that each of them demands.
@@ -46,9 +50,10 @@ class BudgetIndex:
         Args:
             budgets: All of the namespaces in question.
         """
+        self.budgets = list(budgets)
         self._by_label: dict[tuple[str, str, str], list[Budget]] = {}
         self._others: dict[str, list[Budget]] = {}
-        for budget in budgets:
+        for budget in self.budgets:
             if budget.selector is None:
                 continue
             if budget.selector.equal:

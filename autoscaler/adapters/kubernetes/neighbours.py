@@ -1,6 +1,7 @@
 """Who else has a say in a workload: annotations, other writers, followers that are absent."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from autoscaler.adapters.kubernetes.annotations import read_annotations
@@ -20,6 +21,37 @@ class ScalersSource(Protocol):
     def read(self, namespace: str, now: float) -> Scalers:
         """Return what is there in a namespace at `now` (Unix seconds)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """What was so of a workload when nobody else had a say in it.
+
+    As long as all of this is the same, nobody has a say later either: times in it only run out.
+    """
+
+    workload: ScaledWorkload
+    body: Json
+    scalers: Scalers
+    number: tuple[int, float]
+    now: float
+
+    def holds(
+        self,
+        workload: ScaledWorkload,
+        body: Json,
+        scalers: Scalers,
+        number: tuple[int, float],
+        now: float,
+    ) -> bool:
+        """Whether nothing has changed; a clock that was set back is a change."""
+        return (
+            body is self.body
+            and workload is self.workload
+            and scalers.confirms(self.scalers)
+            and number == self.number
+            and now >= self.now
+        )
 
 
 class Neighbours:
@@ -46,6 +78,9 @@ class Neighbours:
         self._say = say
         self._problems: dict[str, tuple[str, ...]] = {}
         self._counts = counts or Counts()
+        self._now = 0.0
+        self._quiet: dict[str, _Quiet] = {}
+        self._quiet_before: dict[str, _Quiet] = {}
 
     def __call__(
         self, workload: ScaledWorkload, body: Json, count: int, now: float
@@ -58,22 +93,37 @@ class Neighbours:
             count: The replicas that it asks for, wherever that stands in it.
             now: Unix seconds.
         """
-        target, namespace = workload.spec.target, workload.metadata.namespace
+        if now != self._now:  # who is not asked about any more is forgotten
+            self._now, self._quiet_before, self._quiet = now, self._quiet, {}
+        key, namespace = workload.key, workload.metadata.namespace
+        uid = str(mapping(body.get("metadata")).get("uid", ""))
+        since = self._counts.see(key, uid, count, now)
+        scalers = self._scalers.read(namespace, now)
+        quiet = self._quiet_before.get(key)
+        if (
+            quiet is not None
+            and quiet.holds(workload, body, scalers, (count, since), now)
+            and self._counts.unsigned(key) is None
+        ):
+            self._quiet[key] = quiet
+            return ()
+        target = workload.spec.target
         reference = Reference(target.api_version, target.kind, namespace, target.name)
         said = read_annotations(body, str(reference), now)
-        self._tell(workload.key, said.problems)
-        uid = str(mapping(body.get("metadata")).get("uid", ""))
-        since = self._counts.see(workload.key, uid, count, now)
+        self._tell(key, said.problems)
         writers = interventions(
             body,
             reference,
             workload.spec.actuation,
-            self._scalers.read(namespace, now),
+            scalers,
             now,
             respect=self._respect,
             unchanged_since=since,
         )
-        return (*said.interventions, *(writers or self._unsigned(workload, body, reference, now)))
+        found = (*said.interventions, *(writers or self._unsigned(workload, body, reference, now)))
+        if not found and not said.problems:
+            self._quiet[key] = _Quiet(workload, body, scalers, (count, since), now)
+        return found
 
     def _unsigned(
         self, workload: ScaledWorkload, body: Json, reference: Reference, now: float

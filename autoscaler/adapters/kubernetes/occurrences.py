@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from autoscaler.adapters.kubernetes.scalers import Reference
-from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome, Reason
-from autoscaler.core.observation import InterventionKind
+from autoscaler.core.decision import Action, Cycle, NodeAction, Reason
+from autoscaler.core.node_pools import PoolTarget
+from autoscaler.core.observation import InterventionKind, Observation
 from autoscaler.core.spec import Actuation
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
@@ -51,6 +52,8 @@ class Occurrence:
 Holds = Mapping[str, Mapping[str, str]]
 """What held each workload in the last cycle: by its key, reason of the Event to its note."""
 
+_NOTHING: Final[Mapping[str, str]] = {}
+
 
 def occurrences(
     fleet: FleetSpec, cycle: Cycle, before: Holds
@@ -66,18 +69,22 @@ def occurrences(
     """
     if not cycle.leading:
         return (), before
-    told = [one for outcome in cycle.outcomes for one in _changed(fleet, cycle, outcome)]
+    told = list(_changed(fleet, cycle))
     now: dict[str, Mapping[str, str]] = {}
     for workload in fleet.workloads:
         if workload.spec.actuation is Actuation.NONE:
             continue
-        key, about = workload.key, reference_of(workload)
-        was = before.get(key, {})
-        if key not in cycle.snapshot.observations:
-            now[key] = was  # not seen: nothing has begun or ended
+        key = workload.key
+        was, seen = before.get(key, _NOTHING), cycle.snapshot.observations.get(key)
+        if seen is None:
+            now[key] = was  # nothing has begun or ended
             continue
-        holds = _holds(cycle, key)
+        holds = _holds(cycle, key, seen)
+        if not holds and not was:
+            now[key] = _NOTHING
+            continue
         now[key] = {reason: note for reason, (note, _) in holds.items()}
+        about = reference_of(workload)
         for reason, (note, warning) in holds.items():
             if reason not in was:
                 told.append(Occurrence(about, reason, note, HOLD, warning))
@@ -93,9 +100,9 @@ def reference_of(workload: ScaledWorkload) -> Reference:
     return Reference(target.api_version, target.kind, workload.metadata.namespace, target.name)
 
 
-def _holds(cycle: Cycle, key: str) -> dict[str, tuple[str, bool]]:
+def _holds(cycle: Cycle, key: str, seen: Observation) -> dict[str, tuple[str, bool]]:
     held: dict[str, tuple[str, bool]] = {}
-    for one in cycle.snapshot.observations[key].interventions:
+    for one in seen.interventions:
         if one.holds(cycle.snapshot.now):
             reason, warning = HELD_BY[one.kind]
             held.setdefault(reason, (one.text, warning))
@@ -105,33 +112,33 @@ def _holds(cycle: Cycle, key: str) -> dict[str, tuple[str, bool]]:
     return held
 
 
-def _changed(fleet: FleetSpec, cycle: Cycle, outcome: Outcome) -> Iterator[Occurrence]:
-    action = outcome.action
-    about = _about(fleet, action)
-    if about is None:
+def _changed(fleet: FleetSpec, cycle: Cycle) -> Iterator[Occurrence]:
+    if not cycle.outcomes:
         return
-    change = f"{action.before} -> {action.after} {_things(action)}"
-    if outcome.done:
-        why = _why(cycle, action)
-        yield Occurrence(about, "SuccessfulRescale", f"{change}: {why}", RESCALE)
-    else:
-        note = f"{change} failed: {outcome.detail}"
-        yield Occurrence(about, "FailedRescale", note, RESCALE, warning=True)
+    workloads = {workload.key: workload for workload in fleet.workloads}
+    pools = {pool.key: pool.spec.target for pool in fleet.pools}
+    for outcome in cycle.outcomes:
+        action = outcome.action
+        if isinstance(action, Action):
+            workload = workloads.get(action.workload)
+            about = None if workload is None else reference_of(workload)
+        else:
+            about = _reference_to(pools.get(action.pool))
+        if about is None:
+            continue
+        change = f"{action.before} -> {action.after} {_things(action)}"
+        if outcome.done:
+            why = _why(cycle, action)
+            yield Occurrence(about, "SuccessfulRescale", f"{change}: {why}", RESCALE)
+        else:
+            note = f"{change} failed: {outcome.detail}"
+            yield Occurrence(about, "FailedRescale", note, RESCALE, warning=True)
 
 
-def _about(fleet: FleetSpec, action: Action | NodeAction) -> Reference | None:
-    if isinstance(action, Action):
-        found = (one for one in fleet.workloads if one.key == action.workload)
-        return next((reference_of(one) for one in found), None)
-    targets = (one.spec.target for one in fleet.pools if one.key == action.pool)
-    return next(
-        (
-            Reference(target.api_version, target.kind, target.namespace or "", target.name)
-            for target in targets
-            if target is not None
-        ),
-        None,
-    )
+def _reference_to(target: PoolTarget | None) -> Reference | None:
+    if target is None:
+        return None
+    return Reference(target.api_version, target.kind, target.namespace or "", target.name)
 
 
 def _things(action: Action | NodeAction) -> str:

@@ -182,9 +182,12 @@ class PodIndex:
             self._pods = self._read()
         found: dict[tuple[str, ...], list[Pod]] = {}
         for pod in self._pods:
-            values = tuple(pod.labels.get(key) for key in shape)
-            if None not in values:
-                found.setdefault((pod.namespace, *map(str, values)), []).append(pod)
+            labels = pod.labels
+            try:
+                values = (pod.namespace, *[labels[key] for key in shape])
+            except KeyError:
+                continue
+            found.setdefault(values, []).append(pod)
         return found
 
 

@@ -137,6 +137,14 @@ class Scalers:
             by_name[key] = (*by_name.get(key, ()), one)
         object.__setattr__(self, "_by_name", by_name)
 
+    def confirms(self, earlier: "Scalers") -> bool:
+        """Whether this shows what an earlier look has shown."""
+        return self is earlier or (
+            self.read_at >= earlier.read_at
+            and (self.found, self.unseen, self.forbidden)
+            == (earlier.found, earlier.unseen, earlier.forbidden)
+        )
+
     def of(self, target: Reference) -> tuple[Scaler, ...]:
         """Return who scales a target; a ScaledObject stands for the HPA that it made."""
         found = [

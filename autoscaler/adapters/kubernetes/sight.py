@@ -146,5 +146,67 @@ def see(
     )
 
 
+class Sights:
+    """Judges the targets of a fleet, cycle by cycle. For one thread.
+
+    A target that is settled (complete, and judged without a look at its pods) is judged anew only
+    when its object, its file or a disruption budget has changed.
+    """
+
+    def __init__(self, say: Say = nobody_else) -> None:
+        """Know of no target; `say` tells who else has a say."""
+        self._say = say
+        self._now = 0.0
+        self._settled: dict[str, _Settled] = {}
+        self._settled_before: dict[str, _Settled] = {}
+
+    def see(self, workload: ScaledWorkload, body: Json, around: Around, place: str) -> TargetSeen:
+        """Judge one target; as the function `see`."""
+        if around.now != self._now:  # who is not asked about any more is forgotten
+            self._now, self._settled_before, self._settled = around.now, self._settled, {}
+        key = workload.key
+        settled = self._settled_before.get(key)
+        if settled is None or not settled.holds(workload, body, around, place):
+            seen = see(workload, body, around, place, self._say)
+            if _is_settled(workload, seen, around, place):
+                self._settled[key] = _Settled(workload, around.budgets, seen)
+            return seen
+        self._settled[key] = settled
+        said = self._say(workload, body, settled.seen.replicas.desired, around.now)
+        if said == settled.seen.interventions:
+            return settled.seen
+        return replace(settled.seen, interventions=said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A target that needed no look at pods, and the budgets that it was judged by."""
+
+    workload: ScaledWorkload
+    budgets: BudgetIndex
+    seen: TargetSeen
+
+    def holds(self, workload: ScaledWorkload, body: Json, around: Around, place: str) -> bool:
+        return (
+            body is self.seen.body
+            and workload is self.workload
+            and around.budgets is self.budgets
+            and not around.no_budgets[place]
+        )
+
+
+def _is_settled(workload: ScaledWorkload, seen: TargetSeen, around: Around, place: str) -> bool:
+    target, replicas = workload.spec.target, seen.replicas
+    return not (
+        around.no_budgets[place]
+        or replicas.ready < replicas.desired
+        or replicas.rolling
+        or workload.key in around.scales
+        or template_labels(seen.body) is None
+        or inference_service.is_inference_service(target.api_version, target.kind)
+        or any(policy.needs_pods for policy in workload.spec.policies)
+    )
+
+
 def _pods(around: Around, namespace: str, selector: Selector | None) -> tuple[Pod, ...]:
     return around.pods.of(namespace, selector) if selector is not None else ()

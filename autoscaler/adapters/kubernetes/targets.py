@@ -12,6 +12,7 @@ from typing import Any, Final
 from autoscaler.adapters.kubernetes import inference_service
 from autoscaler.adapters.kubernetes.budgets import Budget, BudgetIndex, read_budget
 from autoscaler.adapters.kubernetes.connection import Connection
+from autoscaler.adapters.kubernetes.followed import Followed, Names, Target, followed
 from autoscaler.adapters.kubernetes.kinds import Kind, Kinds
 from autoscaler.adapters.kubernetes.pods import (
     Pod,
@@ -20,7 +21,7 @@ from autoscaler.adapters.kubernetes.pods import (
 )
 from autoscaler.adapters.kubernetes.requests import KubernetesError
 from autoscaler.adapters.kubernetes.scalers import Reference
-from autoscaler.adapters.kubernetes.sight import Around, Say, TargetSeen, nobody_else, see
+from autoscaler.adapters.kubernetes.sight import Around, Say, Sights, TargetSeen, nobody_else
 from autoscaler.adapters.kubernetes.target_objects import (
     USUAL,
     Json,
@@ -35,7 +36,7 @@ from autoscaler.core.observation import (
     Gap,
     GapReason,
 )
-from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.core.workload import FleetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,10 @@ class TargetReader:
         self._kinds = kinds
         self._watches = watches
         self._limits = limits
-        self._say = say
+        self._sights = Sights(say)
         self._pods: tuple[Watched[Pod], ...] = ()
+        self._followed: Followed | None = None
+        self._budgets: BudgetIndex | None = None
 
     def close(self) -> None:
         """Stop all watches."""
@@ -131,67 +134,72 @@ class TargetReader:
 
         Never raises for a target: what could not be seen is in `missing`, with the reason.
         """
+        if self._followed is None or self._followed.fleet is not fleet:
+            self._followed = followed(fleet, everywhere=self._limits.places(fleet) is None)
+        asked = self._followed
+        kinds: dict[Names, Kind] = {}
         missing: dict[str, Gap] = {}
-        kinds: dict[str, Kind] = {}
-        for workload in fleet.workloads:
-            target = workload.spec.target
+        for names in asked.kinds:
             try:
-                kinds[workload.key] = self._kinds.find(target.api_version, target.kind)
+                kinds[names] = self._kinds.find(*names)
             except ObservationError as error:
-                missing[workload.key] = Gap(GapReason.ERROR, str(error))
-        scope = _Scope("" if self._limits.places(fleet) is None else None)
+                gap = Gap(GapReason.ERROR, str(error))
+                missing.update((one.key, gap) for one in asked.targets if one.names == names)
         collections = {
-            key: self._watches.want(kind.path(scope.of(workload)), trim_target)
-            for workload in fleet.workloads
-            if (kind := kinds.get(key := workload.key)) is not None
+            (names, place): self._watches.want(kinds[names].path(place), trim_target)
+            for names, place in asked.collections
+            if names in kinds
         }
-        around = self._around(fleet, now, scope, kinds, collections)
-        for key, watched in collections.items():
+        around = self._around(fleet, now, asked, kinds, collections)
+        unusable: dict[tuple[Names, str], str] = {}
+        for at, watched in collections.items():
+            unusable[at] = watched.unusable(self._limits.max_age_seconds)
             if watched.not_served:
-                self._kinds.drop(kinds[key].api_version)
+                self._kinds.drop(kinds[at[0]].api_version)
         observed: dict[str, TargetSeen] = {}
-        for workload in fleet.workloads:
-            if workload.key not in kinds:
+        for one in asked.targets:
+            at = (one.names, one.place)
+            if at not in collections:
                 continue
             try:
-                body = self._body(workload, kinds[workload.key], collections[workload.key])
-                observed[workload.key] = see(workload, body, around, scope.of(workload), self._say)
+                body = _body(one, collections[at], unusable[at])
+                observed[one.key] = self._sights.see(one.workload, body, around, one.place)
             except _AbsentError as error:
-                missing[workload.key] = Gap(GapReason.EMPTY, str(error))
+                missing[one.key] = Gap(GapReason.EMPTY, str(error))
             except (ObservationError, KeyError, TypeError, ValueError, AttributeError) as error:
-                named = f"{workload.spec.target.kind} {_place(workload)}"
-                missing[workload.key] = Gap(GapReason.ERROR, f"{named}: {error}")
+                missing[one.key] = Gap(GapReason.ERROR, f"{one}: {error}")
         return TargetsSeen(observed, missing)
 
     def _around(
         self,
         fleet: FleetSpec,
         now: float,
-        scope: "_Scope",
-        kinds: Mapping[str, Kind],
-        collections: Mapping[str, Watched[Json]],
+        asked: Followed,
+        kinds: Mapping[Names, Kind],
+        collections: Mapping[tuple[Names, str], Watched[Json]],
     ) -> Around:
         pods: dict[str, Watched[Pod]] = {}
         budgets: dict[str, Watched[Budget]] = {}
-        for workload in fleet.workloads:
-            place = scope.of(workload)
-            if place not in pods:
-                within = f"/namespaces/{place}" if place else ""
-                pods[place] = self._watches.want(f"/api/v1{within}/pods", read_pod)
-                budgets[place] = self._watches.want(
-                    f"/apis/policy/v1{within}/poddisruptionbudgets", read_budget
-                )
+        for place in asked.places:
+            within = f"/namespaces/{place}" if place else ""
+            pods[place] = self._watches.want(f"/api/v1{within}/pods", read_pod)
+            budgets[place] = self._watches.want(
+                f"/apis/policy/v1{within}/poddisruptionbudgets", read_budget
+            )
         self._pods = tuple(pods.values())
         self._watches.settle(self._limits.first_read_seconds)
         limits = self._limits
         limit = limits.max_age_seconds
+        every = [budget for watched in budgets.values() for budget in watched.all()]
+        if self._budgets is None or self._budgets.budgets != every:
+            self._budgets = BudgetIndex(every)
         return Around(
             now=now,
             pods=PodIndex(self.pods),
             no_pods={place: watched.unusable(limit) for place, watched in pods.items()},
-            budgets=BudgetIndex(budget for watched in budgets.values() for budget in watched.all()),
+            budgets=self._budgets,
             no_budgets={place: watched.unusable(limit) for place, watched in budgets.items()},
-            scales=self._scales(fleet.workloads, kinds, collections),
+            scales=self._scales(asked.targets, kinds, collections),
             patience={
                 pool.key: max(limits.unschedulable_seconds, 2 * pool.spec.provisioning_seconds)
                 for pool in fleet.pools
@@ -201,73 +209,59 @@ class TargetReader:
 
     def _scales(
         self,
-        workloads: Iterable[ScaledWorkload],
-        kinds: Mapping[str, Kind],
-        collections: Mapping[str, Watched[Json]],
+        targets: Iterable[Target],
+        kinds: Mapping[Names, Kind],
+        collections: Mapping[tuple[Names, str], Watched[Json]],
     ) -> Mapping[str, Scale | str]:
         """Ask `/scale` of the targets whose kinds keep their count who knows where."""
-        asked = [
-            workload
-            for workload in workloads
-            if (kind := kinds.get(workload.key)) is not None
-            and (kind.group, kind.kind) not in USUAL
+        odd = {
+            names
+            for names, kind in kinds.items()
+            if (kind.group, kind.kind) not in USUAL
             and not inference_service.is_inference_service(kind.api_version, kind.kind)
-            and collections[workload.key].get(*_name(workload)) is not None
+        }
+        if not odd:
+            return {}
+        asked = [
+            one
+            for one in targets
+            if one.names in odd
+            and collections[one.names, one.place].get(one.namespace, one.name) is not None
         ]
         if not asked:
             return {}
         end = self._connection.monotonic() + self._limits.scale_seconds
         with ThreadPoolExecutor(min(self._limits.threads, len(asked))) as threads:
-            found = threads.map(
-                lambda workload: self._scale(workload, kinds[workload.key], end), asked
-            )
-            return {workload.key: scale for workload, scale in zip(asked, found, strict=True)}
+            found = threads.map(lambda one: self._scale(one, kinds[one.names], end), asked)
+            return {one.key: scale for one, scale in zip(asked, found, strict=True)}
 
-    def _scale(self, workload: ScaledWorkload, kind: Kind, end: float) -> Scale | str:
+    def _scale(self, one: Target, kind: Kind, end: float) -> Scale | str:
         left = end - self._connection.monotonic()
         if left <= 0:
             return f"its /scale was not asked within {self._limits.scale_seconds:g} s"
-        path = kind.path(*_name(workload), "scale")
+        path = kind.path(one.namespace, one.name, "scale")
         try:
             return read_scale(self._connection.get(path, deadline_seconds=left))
         except (KubernetesError, ObservationError) as error:
             return str(error)
 
-    def _body(self, workload: ScaledWorkload, kind: Kind, watched: Watched[Json]) -> Json:
-        trouble = watched.unusable(self._limits.max_age_seconds)
-        if trouble:
-            raise ObservationError(trouble)
-        body = watched.get(*_name(workload))
-        odd = watched.odd(*_name(workload))
-        if odd:
-            raise ObservationError(odd)
-        if body is None:
-            raise _AbsentError(f"there is no {kind.kind} {_place(workload)}")
-        if "deletionTimestamp" in body["metadata"]:
-            raise _AbsentError(f"{kind.kind} {_place(workload)} is being deleted")
-        return body
+
+def _body(one: Target, watched: Watched[Json], unusable: str) -> Json:
+    if unusable:
+        raise ObservationError(unusable)
+    body = watched.get(one.namespace, one.name)
+    odd = watched.odd(one.namespace, one.name)
+    if odd:
+        raise ObservationError(odd)
+    if body is None:
+        raise _AbsentError(f"there is no {one}")
+    if "deletionTimestamp" in body["metadata"]:
+        raise _AbsentError(f"{one} is being deleted")
+    return body
 
 
 class _AbsentError(ObservationError):
     """The cluster answered: there is no such target."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """Where collections are followed: in a workload's namespace, or (empty) everywhere."""
-
-    everywhere: str | None
-
-    def of(self, workload: ScaledWorkload) -> str:
-        return workload.metadata.namespace if self.everywhere is None else self.everywhere
-
-
-def _name(workload: ScaledWorkload) -> tuple[str, str]:
-    return workload.metadata.namespace, workload.spec.target.name
-
-
-def _place(workload: ScaledWorkload) -> str:
-    return "/".join(_name(workload))
 
 
 def a_reader(connection: Connection, *, follow: bool = True, **options: Any) -> TargetReader:

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from autoscaler.adapters.kubernetes.counts import Counts
 from autoscaler.adapters.kubernetes.neighbours import Neighbours
 from autoscaler.adapters.kubernetes.scalers import Reference, Scaler, Scalers
@@ -174,3 +178,86 @@ def test_a_number_that_is_not_ours_to_set_may_change_freely() -> None:
     neighbours(watching, a_target(2), 2, NOON)
 
     assert neighbours(watching, a_target(7), 7, NOON + 15) == ()
+
+
+def a_written_target(manager: str, at: str) -> dict[str, Any]:
+    """A Deployment whose number somebody wrote with the whole object, at a time."""
+    body = a_target(2, manager)
+    body["metadata"]["managedFields"][0] |= {"time": at, "subresource": ""}
+    body["metadata"]["creationTimestamp"] = "2023-11-14T00:00:00Z"
+    return body
+
+
+def an_overridden_target(replicas: str, **until: str) -> dict[str, Any]:
+    """A Deployment with a number set by an annotation."""
+    body = a_target()
+    marks = {"replicas": replicas, **{f"replicas-{key}": value for key, value in until.items()}}
+    for key, value in marks.items():
+        body["metadata"]["annotations"][f"inference-autoscaler.dev/{key}"] = value
+    return body
+
+
+class World:
+    """What a cycle finds: the lists of others' autoscalers, and whether we lead."""
+
+    lists: dict[str, Any]
+    leads: bool
+
+    def read(self, namespace: str, now: float) -> Scalers:
+        return Scalers(read_at=now, **self.lists)
+
+    def counts(self) -> Counts:
+        return Counts(lambda: self.leads)
+
+
+BODIES = (
+    a_target(),
+    a_target(3),
+    a_target(2, "kubectl"),
+    a_target(2, "inference-autoscaler"),
+    a_written_target("kubectl-edit", "2023-11-14T21:44:00Z"),  # its half hour ends at NOON + 40
+    a_target(paused="true"),
+    an_overridden_target("4", until="2023-11-14T22:14:00Z"),  # NOON + 40
+    an_overridden_target("some"),
+)
+LISTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"found": (HPA,)},
+    {"forbidden": frozenset({"HorizontalPodAutoscaler"})},
+    {"unseen": {"ScaledObject": "it has not been asked yet"}},
+)
+FILES = (WORKLOAD, WORKLOAD.with_actuation(Actuation.SCALE))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(BODIES),
+            st.sampled_from(LISTS),
+            st.sampled_from(FILES),
+            st.booleans(),
+            st.sampled_from([15.0, 15.0, 15.0, 2000.0, -15.0, -3000.0]),
+        ),
+        max_size=12,
+    )
+)
+def test_who_was_quiet_is_heard_as_soon_as_he_speaks(steps: list[Any]) -> None:
+    """Whatever changes: the answers are those of somebody who remembers only the numbers."""
+    world, now = World(), NOON
+    mine, theirs = world.counts(), world.counts()
+    neighbours = Neighbours(world, counts=mine, say=lambda text: None)
+    for body, world.lists, workload, world.leads, passed in steps:
+        now += passed
+        count = body["spec"]["replicas"]
+        afresh = Neighbours(world, counts=theirs, say=lambda text: None)
+
+        assert neighbours(workload, body, count, now) == afresh(workload, body, count, now)
+
+
+def test_a_quiet_target_is_not_judged_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    neighbours, body = Neighbours(Known(), say=print), a_target()
+    assert kinds(neighbours, body) == []
+    monkeypatch.setattr("autoscaler.adapters.kubernetes.neighbours.interventions", None)
+
+    assert kinds(neighbours, body, NOON + 15) == []
+    assert kinds(neighbours, body, NOON + 30) == []

@@ -181,7 +181,9 @@ def test_an_outage_is_one_clear_line(api: FakeApiServer, connection: Connection)
     with api.faults.during(status=503, message="etcd is gone"), pytest.raises(ActuationError) as no:
         act(scaler_of(connection, deadline_seconds=0.2), 3, 5)
 
-    assert "503, etcd is gone" in str(no.value)
+    # The deadline may cut the last try short: then that is what is told of it.
+    cut = "the answer did not end within the deadline"
+    assert "503, etcd is gone" in str(no.value) or cut in str(no.value)
     assert "\n" not in str(no.value)
 
 
