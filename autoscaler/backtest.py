@@ -32,7 +32,7 @@ class Backtested:
         wanted_gpu_hours: With what the policies together wanted, within the bounds; what ran
             where they wanted nothing.
         most_wanted: The most replicas that they wanted at once.
-        why_blind: Of the last blind cycle; empty without one.
+        why_blind: Of the last cycle that was blind or unseen; empty without one.
     """
 
     workload: str
@@ -52,7 +52,8 @@ class Backtested:
     ) -> "Backtested":
         """Return this with one more cycle of so many seconds."""
         if decision.current is None or decision.replicas is None:
-            return replace(self, unseen=self.unseen + 1)
+            why = blind or decision.text
+            return replace(self, unseen=self.unseen + 1, why_blind=why)
         wanted = decision.current
         if decision.combined is not None:
             wanted = workload.spec.replicas.clamp(decision.combined)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,11 +90,11 @@ def backtest(  # noqa: PLR0917  # typer turns each into an option
         emit_json({"since": begin, "until": end, "workloads": [_document(one) for one in found]})
     else:
         emit("\n".join(_table(found, begin, end)))
-    if not quiet:
-        for one in found:
-            if one.blind:
-                say(f"{one.workload}: blind in {one.blind} cycles, such as: {one.why_blind}")
-    if all(one.cycles == 0 for one in found):
+    failed = all(one.cycles == 0 for one in found)
+    if failed or not quiet:  # a failure says why, also to those who want no words
+        for line in _unknown(found):
+            say(line)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -119,7 +120,26 @@ def _time(option: str, text: str) -> float:
     return time
 
 
-def _table(found: tuple["Backtested", ...], begin: float, end: float) -> list[str]:
+def _unknown(found: Sequence["Backtested"]) -> Iterator[str]:
+    """Yield what was not known and why: one line for all workloads with the same reason."""
+    alike: dict[str, list[Backtested]] = {}
+    for one in found:
+        if one.unseen or one.blind:
+            alike.setdefault(one.why_blind, []).append(one)
+    for why, ones in alike.items():
+        parts = [
+            f"{word} in {count} of {sum(one.cycles + one.unseen for one in ones)} cycles"
+            for word, count in (
+                ("unseen", sum(one.unseen for one in ones)),
+                ("blind", sum(one.blind for one in ones)),
+            )
+            if count
+        ]
+        more = f" and {len(ones) - 1} more" if len(ones) > 1 else ""
+        yield f"{ones[0].workload}{more}: {', '.join(parts)}; the last time: {why}"
+
+
+def _table(found: Sequence["Backtested"], begin: float, end: float) -> list[str]:
     names = (
         "workload", "seen", "blind", "more", "fewer", "most", "real", "decided", "wanted",
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """The live questions asked at past times, and what would have been decided."""
 
 import json
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from tests.fakes.prometheus_double import Asked, Line, PrometheusDouble, always
 Run = Callable[..., Ran]
 NOON = 1_700_000_000.0
 WHEN = ("--since", "1h", "--until", "2023-11-14T22:13:20Z", "--interval", "60", "--quiet")
+
+
+def a_closed_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+    return port
 
 
 def recorded(asked: Asked) -> Iterable[Line]:
@@ -76,6 +84,38 @@ def test_where_nothing_was_recorded_it_fails_and_says_why(
 
     assert ran.code == 1
     assert "0.0" in ran.out
+    assert ran.err == (
+        "llm/chat: unseen in 60 of 60 cycles; the last time: the target was not seen: empty: "
+        "default: kube_deployment_spec_replicas has no sample of chat at that time\n"
+    )
+
+
+def test_where_nobody_listens_it_says_so_as_words_and_as_json(
+    run: Run, prometheus: PrometheusDouble
+) -> None:
+    gone = f"http://127.0.0.1:{a_closed_port()}"
+    why = f"default: unreachable: {gone}: connection refused"
+
+    ran = run("backtest", "policy.yaml", *WHEN, "--prometheus", gone, "--json")
+
+    assert ran.code == 1
+    assert why in ran.err
+    (found,) = json.loads(ran.out)["workloads"]
+    assert (found["cycles"], found["unseen"]) == (0, 60)
+    assert why in found["why_blind"]
+
+
+def test_what_many_workloads_lack_for_one_reason_is_told_once(
+    run: Run, prometheus: PrometheusDouble
+) -> None:
+    second = POLICY.replace("name: chat", "name: code")
+    Path("policy.yaml").write_text(f"{POLICY}---\n{second}")
+    gone = f"http://127.0.0.1:{a_closed_port()}"
+
+    ran = run("backtest", "policy.yaml", *WHEN, "--prometheus", gone)
+
+    (line,) = ran.err.splitlines()
+    assert line.startswith("llm/chat and 1 more: unseen in 120 of 120 cycles; the last time: ")
 
 
 def test_blind_hours_are_told(run: Run, prometheus: PrometheusDouble) -> None:
@@ -84,7 +124,7 @@ def test_blind_hours_are_told(run: Run, prometheus: PrometheusDouble) -> None:
     ran = run("backtest", "policy.yaml", *WHEN[:-1], "--prometheus", prometheus.url)
 
     assert ran.code == 0
-    assert "blind in 60 cycles" in ran.err
+    assert "llm/chat: blind in 60 of 60 cycles; the last time: target-tracking" in ran.err
 
 
 @pytest.mark.parametrize(
