@@ -1,22 +1,33 @@
 """The examples fit each other and the code; the README names what there is."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from metrics_adapter import keda
 from metrics_adapter.keda import server, trigger
 from metrics_adapter.keda.settings import KedaSettings
 from metrics_adapter.keda.trigger import Trigger, read_trigger
+from metrics_adapter.settings import read_settings
 
 FOLDER = Path(__file__).parents[3] / "manifests" / "keda"
+BESIDE = FOLDER.with_name("metrics-api")
 README = Path(keda.__file__).with_name("README.md").read_text(encoding="utf-8")
 
 
-def documents(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8")))
+def documents(name: str, folder: Path = FOLDER) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((folder / name).read_text(encoding="utf-8")))
+
+
+def adapter(folder: Path = FOLDER) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the adapter's settings, its Deployment, and the rest by kind."""
+    found = {one["kind"]: one for one in documents("adapter.yaml", folder)}
+    settings = yaml.safe_load(found.pop("ConfigMap")["data"]["adapter.yaml"])
+    return settings, found.pop("Deployment"), found
 
 
 def test_the_trigger_of_the_example_is_one_that_is_read() -> None:
@@ -46,6 +57,71 @@ def test_the_trigger_finds_the_service_and_its_certificate() -> None:
     assert host in names
     assert int(port) == service["spec"]["ports"][0]["port"] == KedaSettings().port
     assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"] is True
+
+
+@pytest.mark.parametrize("folder", [FOLDER, BESIDE], ids=["keda", "metrics-api"])
+def test_the_service_finds_the_pods(folder: Path) -> None:
+    (service,) = documents("service.yaml", folder)
+    _, deployment, _ = adapter()
+    pods = deployment["spec"]["template"]
+
+    assert service["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+    assert service["spec"]["selector"].items() <= pods["metadata"]["labels"].items()
+    (container,) = pods["spec"]["containers"]
+    assert service["spec"]["ports"][0]["targetPort"] in {
+        port["name"] for port in container["ports"]
+    }
+
+
+def test_the_adapter_s_settings_listen_where_the_service_points_with_the_certificate_made(
+    tmp_path: Path,
+) -> None:
+    document, deployment, _ = adapter()
+    path = tmp_path / "adapter.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    read = read_settings(path).keda
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    secrets = {
+        one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one
+    }
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] in secrets]
+    (made,) = [
+        one
+        for one in documents("certificates.yaml")
+        if one["kind"] == "Certificate" and one["spec"].get("usages") == ["server auth"]
+    ]
+
+    assert read is not None
+    assert read.secure
+    assert not ipaddress.ip_address(read.host).is_loopback
+    assert {"name": "grpc", "containerPort": read.port} in container["ports"]
+    assert [read.cert_file, read.key_file, read.client_ca_file] == [
+        Path(mount["mountPath"], name) for name in ("tls.crt", "tls.key", "ca.crt")
+    ]
+    assert secrets[mount["name"]] == made["spec"]["secretName"]
+    assert made["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+
+
+def test_the_adapter_for_keda_is_the_adapter_of_the_apis_and_nothing_else() -> None:
+    settings, deployment, rest = adapter()
+    plain_settings, plain_deployment, plain_rest = adapter(BESIDE)
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    del settings["keda"]
+    for listed, name in (
+        (container["ports"], "grpc"),
+        (container["volumeMounts"], "keda"),
+        (pod["volumes"], "keda"),
+    ):
+        (added,) = [one for one in listed if one["name"] == name]
+        listed.remove(added)
+
+    assert settings == plain_settings
+    assert deployment == plain_deployment
+    assert rest == plain_rest
 
 
 def test_the_authentication_finds_the_secret_that_is_made() -> None:
