@@ -6,12 +6,14 @@ from tests.project.tree import ROOT, RUNTIME, files_ending, project_files
 
 TOP_LEVEL = {
     ".ci",
+    ".dockerignore",
     ".editorconfig",
     ".gitignore",
     ".pre-commit-config.yaml",
     ".yamllint",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "Dockerfile",
     "LICENSE",
     "Makefile",
     "README.md",
