@@ -19,7 +19,7 @@ from metrics_adapter.api_server import abandon
 from metrics_adapter.board import Board, board_end, board_steps
 from metrics_adapter.garbage import Garbage
 from metrics_adapter.newest import Newest
-from metrics_adapter.plan import plan_steps
+from metrics_adapter.plan import Plan, plan_steps
 from metrics_adapter.turns import in_turns
 
 LARGEST_PLAN: Final = 256 * 1024 * 1024
@@ -31,7 +31,7 @@ _log = structlog.get_logger("metrics_adapter.plan")
 class ControllerSettings(Spec):
     """Where the controller is, and how it is asked."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/?#]+/?$")] = "http://127.0.0.1:8080"
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#]+/?$")] = "http://127.0.0.1:8090"
     """Address of the controller, without a path."""
 
     ca_file: Path | None = None
@@ -47,6 +47,14 @@ class ControllerSettings(Spec):
     """An older plan answers nothing; absent: four intervals of the controller, at least 60 s."""
 
 
+class _KnownError(Exception):
+    """The plan that came is one that had come before."""
+
+
+class StandbyError(ObservationError):
+    """A controller answered that does not lead."""
+
+
 class Follower:
     """Keeps `newest` at the controller's newest plan."""
 
@@ -58,6 +66,8 @@ class Follower:
         self._newest = newest
         self._wall = wall
         self._problem = ""
+        self._pause = 0.0
+        self._after = ""
         self._garbage = Garbage()
 
     async def run(self) -> None:
@@ -66,42 +76,54 @@ class Follower:
         Raises:
             ConfigError: The authority's file cannot be read.
         """
-        pause = 0.0
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=2, ssl=_trust(self._settings)),
-            timeout=aiohttp.ClientTimeout(
-                total=self._settings.wait_seconds + 30.0, sock_connect=5.0
-            ),
-            auto_decompress=True,
-        ) as session:
-            while True:
-                try:
-                    await self.once(session)
-                    pause = 0.0
-                    self._told("")
-                except (aiohttp.ClientError, TimeoutError, ObservationError, OSError) as error:
-                    self._told(_why(error))
-                    pause = min(LONGEST_PAUSE_SECONDS, max(0.25, 2 * pause))
-                    # Several adapters do not come back at the same moment.
-                    await asyncio.sleep(pause * (0.5 + secrets.randbelow(1000) / 1000))
+        trust = _trust(self._settings)
+        while True:
+            async with aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=2, ssl=trust),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._settings.wait_seconds + 30.0, sock_connect=5.0
+                ),
+                auto_decompress=True,
+            ) as session:
+                await self._follow(session)
 
-    async def once(self, session: aiohttp.ClientSession) -> None:
-        """Ask once; publish what comes.
+    async def _follow(self, session: aiohttp.ClientSession) -> None:
+        """Follow until a standby answers: another connection may reach the one that leads."""
+        while True:
+            try:
+                news = await self.once(session)
+            except (aiohttp.ClientError, TimeoutError, ObservationError, OSError) as error:
+                self._told(_why(error))
+                await self._rest()
+                if isinstance(error, StandbyError):
+                    return
+            else:
+                self._told("")
+                if news:
+                    self._pause = 0.0
+                else:
+                    await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait, longer each time; several adapters do not come back at the same moment."""
+        self._pause = min(LONGEST_PAUSE_SECONDS, max(0.25, 2 * self._pause))
+        await asyncio.sleep(self._pause * (0.5 + secrets.randbelow(1000) / 1000))
+
+    async def once(self, session: aiohttp.ClientSession) -> bool:
+        """Ask once; publish what comes. Return False where it had come before.
 
         Raises:
-            ObservationError: The answer is no plan.
+            ObservationError: The answer is no plan, or one that must not be followed.
             aiohttp.ClientError: There is no answer.
             TimeoutError: It takes too long.
         """
-        board = self._newest.board
-        parameters = {"wait": f"{self._settings.wait_seconds:g}"}
-        parameters["after"] = board.cycle if board is not None else ""
+        parameters = {"wait": f"{self._settings.wait_seconds:g}", "after": self._after}
         address = self._settings.url.rstrip("/") + "/v1/plan"
         async with session.get(
             address, params=parameters, headers=self._headers(), allow_redirects=False
         ) as answer:
             if answer.status == 204:
-                return
+                return True
             try:
                 body = await _bounded(answer)
             finally:
@@ -110,17 +132,47 @@ class Follower:
                 text = body[:200].decode("utf-8", "replace")
                 raise ObservationError(f"{address}: {answer.status}: {text}")
             told = answer.headers.get("Date", "")
-        await self._use(body, told)
+        return await self._use(body, told)
 
-    async def _use(self, body: bytes, told: str) -> None:
+    async def _use(self, body: bytes, told: str) -> bool:
         board = self._newest.board
-        with self._garbage.apart():
-            made = await in_turns(steps(body, board, self._settings.max_plan_age_seconds))
-        if board is not None and made.time < board.time and not self._newest.lacks():
-            return  # another controller, which is behind
+        try:
+            with self._garbage.apart():
+                longest = self._settings.max_plan_age_seconds
+                made = await in_turns(steps(body, board, longest, self._judge))
+        except _KnownError:
+            return False
         self._newest.publish(made, _time_of(told, self._wall) - made.time)
+        self._after = made.cycle
         if board is not None:
             await in_turns(board_end(board))
+        return True
+
+    def _judge(self, plan: Plan) -> None:
+        """Return if a plan is to be followed.
+
+        Clocks are compared only where another process answers for the first time. What a process
+        decides after its last plan that we know is newer than that, whatever its clock says.
+
+        Raises:
+            StandbyError: Whoever made it does not lead.
+            ObservationError: It is another process's, and older than what we have.
+        """
+        if plan.standby:
+            raise StandbyError(f"{self._settings.url}: a controller answers that does not lead")
+        board = self._newest.board
+        if board is None:
+            return
+        if plan.cycle in (board.cycle, self._after):
+            self._after = plan.cycle
+            raise _KnownError
+        goes_on = _process_of(plan.cycle) in (_process_of(board.cycle), _process_of(self._after))
+        if plan.time < board.time and not goes_on and not self._newest.lacks():
+            self._after = plan.cycle
+            raise ObservationError(
+                f"the plan {plan.cycle} is {board.time - plan.time:.0f} s older than "
+                f"{board.cycle} of another controller; the next one is waited for"
+            )
 
     def _headers(self) -> dict[str, str]:
         if self._settings.token_file is None:
@@ -142,14 +194,18 @@ class Follower:
 
 
 def steps(
-    body: bytes, before: Board | None, max_age_seconds: float | None = None
+    body: bytes,
+    before: Board | None,
+    max_age_seconds: float | None = None,
+    judge: Callable[[Plan], None] = lambda plan: None,
 ) -> Generator[None, None, Board]:
     """Read and write out a plan; the arguments are those of `board_steps`.
 
     Raises:
-        ObservationError: It is not a plan.
+        ObservationError: It is not a plan, or `judge` refuses it.
     """
     plan = yield from plan_steps(body)
+    judge(plan)
     return (yield from board_steps(plan, before, max_age_seconds))
 
 
@@ -166,8 +222,13 @@ def _time_of(date: str, wall: Callable[[], float]) -> float:
     """Return when the controller answered by its own clock, Unix seconds."""
     try:
         return parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return wall()
+
+
+def _process_of(cycle: str) -> str:
+    """Return the part of a cycle's name that all cycles of one process share."""
+    return cycle.rpartition("-")[0]
 
 
 def _trust(settings: ControllerSettings) -> ssl.SSLContext:

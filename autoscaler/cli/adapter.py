@@ -11,7 +11,7 @@ def adapter(
         Path | None, typer.Option(help="Settings, one YAML mapping; see metrics_adapter/README.md.")
     ] = None,
     controller: Annotated[
-        str | None, typer.Option(help="Address of the controller, such as http://autoscaler:8080.")
+        str | None, typer.Option(help="Address of the controller, such as http://autoscaler:8090.")
     ] = None,
     listen_address: Annotated[
         str | None, typer.Option(help="Address that the metrics APIs are served at.")

@@ -22,7 +22,7 @@ class ServerSettings(Spec):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address to listen on. Only this machine unless told; a pod that is scraped needs 0.0.0.0."""
 
-    port: Annotated[int, Number, Field(ge=0, le=65535)] = 8080
+    port: Annotated[int, Number, Field(ge=0, le=65535)] = 8090
     """Port to listen on; 0 takes any free one."""
 
     cert_file: Path | None = None

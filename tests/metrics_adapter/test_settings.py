@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
@@ -14,6 +15,8 @@ import yaml
 
 from autoscaler.cli import main
 from autoscaler.core.errors import ConfigError
+from autoscaler.settings import Settings
+from autoscaler.telemetry.access import ServerSettings
 from metrics_adapter.api_server import ApiServerSettings
 from metrics_adapter.settings import read_settings
 from tests.metrics_adapter.cluster import FakeCluster, FakeController
@@ -212,7 +215,18 @@ def test_the_manifests_and_the_defaults_agree() -> None:
     (container,) = found["Deployment", settings.service]["spec"]["template"]["spec"]["containers"]
     assert container["ports"][0]["containerPort"] == settings.serving.port
     data = found["ConfigMap", settings.service]["data"]["adapter.yaml"]
-    assert yaml.safe_load(data)["controller"]["url"].startswith("http://inference-autoscaler.")
+    controller = urlsplit(yaml.safe_load(data)["controller"]["url"])
+    assert controller.hostname == "inference-autoscaler.inference-autoscaler.svc"
+    assert controller.port == Settings().listen_port
+
+
+def test_without_a_word_the_adapter_asks_where_the_controller_listens() -> None:
+    default = Settings()
+
+    assert (
+        read_settings().controller.url == f"http://{default.listen_address}:{default.listen_port}"
+    )
+    assert ServerSettings().port == default.listen_port
 
 
 def test_no_manifest_skips_the_check_of_a_certificate() -> None:
