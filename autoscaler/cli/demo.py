@@ -96,11 +96,23 @@ def demo(
             say(f"Report, with pictures and every decision's reason: {report}")
         if journals is not None:
             name, journal = workloads[OURS].metadata.name, journals / f"{OURS}.jsonl"
-            say(f"Why a decision was made: autoscaler explain {name} --journal {journal}")
+            say(f"Why a decision was made: {command()} explain {name} --journal {journal}")
         say(
-            "Next, run autoscaler init my-policies, edit the file in it, and try it on your own "
-            f"traffic:\nautoscaler replay --trace YOUR.csv --workload my-policies/{OURS}.yaml"
+            f"Next, run {command()} init my-policies, edit the file in it, and try it on your own "
+            f"traffic:\n{command()} replay --trace YOUR.csv --workload my-policies/{OURS}.yaml"
         )
+
+
+def command() -> str:
+    """Return what a person types here to call us: the name, or its path where no PATH has it."""
+    import os
+    import shutil
+    import sys
+
+    beside = Path(sys.executable).with_name("autoscaler")
+    if shutil.which("autoscaler") or not beside.exists():
+        return "autoscaler"
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 def preset_workload(name: str) -> "ScaledWorkload":

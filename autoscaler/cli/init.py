@@ -40,9 +40,10 @@ def init(
     written = write(folder, contents(known, preset or [FIRST]), force=force)
     for path in written:
         emit(str(path))
-    if len(written) > 2:
-        say("Presets share names and targets: keep one, or give each workload its own.")
-    say(f"Next: edit metadata, target, replicas and match, then run: autoscaler check {folder}")
+    say(
+        "Next: edit metadata, target, replicas, replica, slo and match, then run: "
+        f"autoscaler check {folder}"
+    )
 
 
 def presets() -> dict[str, str]:

@@ -196,6 +196,10 @@ def test_init_copies_a_preset_that_is_in_order_beside_the_schema_it_names(run: R
     assert json.loads(Path("mine/scaledworkload.schema.json").read_text()) == json.loads(
         run("schema").out
     )
+    assert ran.err == (
+        "Next: edit metadata, target, replicas, replica, slo and match, then run: "
+        "autoscaler check mine\n"
+    )
     assert run("check", "mine").code == 0
 
 
@@ -206,6 +210,12 @@ def test_init_copies_every_preset_byte_for_byte(run: Run) -> None:
 
     for preset in presets.glob("*.yaml"):
         assert Path("mine", preset.name).read_bytes() == preset.read_bytes()
+
+
+def test_presets_side_by_side_are_for_different_workloads(run: Run) -> None:
+    run("init", "mine", "--preset", "all")
+
+    assert run("check", "mine").code == 0
 
 
 def test_init_lists_the_presets_with_a_sentence_each(run: Run) -> None:

@@ -59,6 +59,38 @@ def test_it_compares_two_presets_writes_a_report_and_says_what_to_do_next(run: R
     assert Path("demo.html").read_text().startswith("<!")
 
 
+@pytest.mark.parametrize(
+    ("on_path", "typed"),
+    [
+        pytest.param("bin", "autoscaler", id="found by its name"),
+        pytest.param("nowhere", ".venv/bin/autoscaler", id="in an environment that is not active"),
+    ],
+)
+def test_the_hint_can_be_typed_as_it_stands(
+    on_path: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("bin", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "autoscaler").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / on_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+
+    assert demo.command() == typed
+
+
+def test_a_command_installed_elsewhere_is_named_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "autoscaler").touch(mode=0o755)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+
+    assert demo.command() == str(tmp_path / "autoscaler")
+
+
 def test_where_no_terminal_shows_a_table_each_change_is_a_line(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +177,7 @@ def test_it_says_how_to_ask_a_journal_and_that_works(run: Run) -> None:
     ran = run("demo", "--trace", "trace.csv", "--no-report", "--journals", "kept")
 
     (line,) = (line for line in ran.err.splitlines() if line.startswith("Why a decision"))
-    told = line.partition(": autoscaler ")[2].split()
+    told = line.partition("autoscaler ")[2].split()
     assert told[-1] == str(Path("kept", "vllm-queue-latency.jsonl"))
     assert run(*told).code == 0
 
