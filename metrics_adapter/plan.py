@@ -7,16 +7,24 @@ import json
 import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from autoscaler.core.errors import ObservationError
 
 VERSION = 1
 """Of the document: it rises when a field goes away or changes its meaning."""
+LIVE: Final = "live"
+"""The mode in which one of several controllers leads."""
+
+Time = Annotated[float, Field(ge=0, lt=253_402_300_800)]
+"""Unix seconds, before the year 10000: what can be written as a date."""
+Count = Annotated[int, Field(lt=2**31)]
+"""A number of replicas, as Kubernetes holds it."""
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Wire(BaseModel):
@@ -41,7 +49,7 @@ class Signal(_Wire):
     value: float | None
     """Newest finite value, in the signal's unit."""
 
-    time: float | None
+    time: Time | None
     """Time of that sample, Unix seconds."""
 
     state: str
@@ -53,7 +61,7 @@ class Signal(_Wire):
     role: str = "other"
     """What it speaks of: queue, throughput, latency, utilization, arrivals or other."""
 
-    max_age_seconds: float | None = None
+    max_age_seconds: Seconds | None = None
     """An older sample is stale; None where the controller does not say."""
 
 
@@ -77,8 +85,8 @@ class WorkloadRow(_Wire):
     target: Target
     match: Mapping[str, str]
     labels: Mapping[str, str] = {}
-    current: int | None
-    desired: int | None
+    current: Count | None
+    desired: Count | None
     """Replicas decided; None where the target was not seen."""
 
     reason: str = ""
@@ -112,12 +120,23 @@ class Plan(_Wire):
     cycle: str
     """Differs from that of every other cycle."""
 
-    time: float
+    time: Time
     """Of the decision, Unix seconds by the controller's clock."""
 
-    interval_seconds: float
+    interval_seconds: Seconds
+    mode: str = LIVE
+    """live, or shadow: nothing is written by the controller itself."""
+
+    leader: bool = True
+    """Whether that controller may act."""
+
     workloads: list[Any]
     """Rows as they came; `rows` reads them one by one."""
+
+    @property
+    def standby(self) -> bool:
+        """Whether another controller leads: what this one would do is done by nobody."""
+        return self.mode == LIVE and not self.leader
 
     def rows(self) -> Iterator[WorkloadRow]:
         """Yield each workload once, and forget it: they are many.

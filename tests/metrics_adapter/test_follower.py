@@ -1,7 +1,9 @@
 """Following the controller: what is asked, what is published, what goes wrong."""
 
 import asyncio
+import contextlib
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from metrics_adapter.follower import ControllerSettings, Follower
 from metrics_adapter.newest import Newest
 from tests.builders import NOON
 from tests.metrics_adapter.cluster import FakeController
-from tests.metrics_adapter.plans import a_board, a_document, a_row
+from tests.metrics_adapter.plans import a_board, a_document, a_row, a_signal
 
 
 class Clock:
@@ -76,7 +78,9 @@ def test_age_is_counted_by_the_controller_s_clock(controller: FakeController) ->
     assert found == (10.0, 65.0, "", "the newest plan is 65 s old, at most 60 s")
 
 
-@pytest.mark.parametrize("date", [None, "yesterday"])
+@pytest.mark.parametrize(
+    "date", [None, "yesterday", "Tue, 14 Nov 99999999999999999999 22:13:20 GMT"]
+)
 def test_without_its_clock_ours_counts(controller: FakeController, date: str | None) -> None:
     controller.date = date
 
@@ -93,26 +97,180 @@ def test_a_plan_from_the_future_is_not_younger_than_now(controller: FakeControll
     assert age == 0
 
 
-def test_an_older_plan_of_another_controller_is_left_out(controller: FakeController) -> None:
-    documents = iter([a_document(cycle="a-2", at=NOON), a_document(cycle="b-9", at=NOON - 5)])
-    controller.publish_bytes(next(documents))
+def followed(
+    controller: FakeController,
+    *documents: bytes,
+    between: Callable[[Clock], None] = lambda clock: None,
+) -> list[str]:
+    """Publish one plan after the other, ask once each time, and return what is known after each."""
     clock = Clock()
 
-    async def asking() -> tuple[str, str]:
-        newest = Newest(clock)
+    async def asking() -> list[str]:
+        newest, known = Newest(clock), []
         settings = ControllerSettings(url=controller.url, wait_seconds=0.05)
         one = Follower(settings, newest, lambda: NOON)
         async with aiohttp.ClientSession() as session:
-            await one.once(session)
-            controller.publish_bytes(next(documents))
-            await one.once(session)
-            assert newest.board is not None
-            kept = newest.board.cycle
-            clock.now += 100  # now the newer one is too old to be of use
-            await one.once(session)
-            return kept, newest.board.cycle
+            for document in documents:
+                controller.publish_bytes(document)
+                with contextlib.suppress(ObservationError):
+                    await one.once(session)
+                known.append(newest.board.cycle if newest.board is not None else "")
+                between(clock)
+        return known
 
-    assert asyncio.run(asking()) == ("a-2", "b-9")
+    return asyncio.run(asking())
+
+
+def test_an_older_plan_of_another_controller_is_left_out_and_its_next_one_waited_for(
+    controller: FakeController,
+) -> None:
+    """What it decides after that is newer than what we have, whatever its clock says."""
+    known = followed(
+        controller,
+        a_document(cycle="a-2", at=NOON),
+        a_document(cycle="b-9", at=NOON - 600),
+        a_document(cycle="b-10", at=NOON - 585),
+    )
+
+    assert known == ["a-2", "a-2", "b-10"]
+    assert [one.partition("after=")[2] for one in controller.asked] == ["", "a-2", "b-9"]
+
+
+def test_a_controller_whose_clock_steps_back_is_followed_on(controller: FakeController) -> None:
+    known = followed(
+        controller,
+        a_document(cycle="a-2", at=NOON),
+        a_document(cycle="a-3", at=NOON - 600),
+    )
+
+    assert known == ["a-2", "a-3"]
+
+
+def test_an_older_plan_is_better_than_one_that_is_too_old(controller: FakeController) -> None:
+    def later(clock: Clock) -> None:
+        clock.now += 100
+
+    known = followed(
+        controller,
+        a_document(cycle="a-2", at=NOON),
+        a_document(cycle="b-9", at=NOON - 5),
+        between=later,
+    )
+
+    assert known == ["a-2", "b-9"]
+
+
+def test_a_plan_that_comes_again_changes_nothing(controller: FakeController) -> None:
+    """Answers of two controllers by turns, as behind a Service that shares connections out."""
+    newer, older = a_document(cycle="a-2", at=NOON), a_document(cycle="b-9", at=NOON - 5)
+
+    assert followed(controller, newer, older, newer, older, newer) == ["a-2"] * 5
+
+
+def test_who_answers_the_same_at_once_is_not_asked_without_pause(
+    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "_same", lambda after: False)
+
+    async def following() -> float:
+        newest = Newest(Clock())
+        running = asyncio.create_task(
+            Follower(ControllerSettings(url=controller.url), newest, lambda: NOON).run()
+        )
+        began = time.monotonic()
+        while len(controller.asked) < 5:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        return time.monotonic() - began
+
+    assert asyncio.run(following()) > 0.8
+
+
+def test_only_who_leads_is_followed(controller: FakeController) -> None:
+    known = followed(
+        controller,
+        a_document(cycle="a-2", leader=False),
+        a_document(cycle="b-1"),
+        a_document(cycle="a-3", at=NOON + 15, leader=False),
+        a_document(cycle="s-1", at=NOON + 30, leader=False, mode="shadow"),
+    )
+
+    assert known == ["", "b-1", "b-1", "s-1"]
+
+
+def test_another_connection_may_reach_the_one_that_leads(controller: FakeController) -> None:
+    controller.publish_bytes(a_document(cycle="a-2", leader=False))
+    sessions: list[aiohttp.ClientSession] = []
+
+    class Counting(Follower):
+        async def once(self, session: aiohttp.ClientSession) -> bool:
+            sessions.append(session)
+            return await super().once(session)
+
+    async def following() -> str:
+        newest = Newest(Clock())
+        running = asyncio.create_task(
+            Counting(ControllerSettings(url=controller.url), newest, lambda: NOON).run()
+        )
+        while len(sessions) < 2:
+            await asyncio.sleep(0.01)
+        lacks = newest.lacks()
+        controller.publish_bytes(a_document(cycle="b-1"))
+        while newest.board is None:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        return lacks
+
+    with capture_logs():
+        lacks = asyncio.run(following())
+
+    assert lacks.endswith(": a controller answers that does not lead")
+    assert sessions[0] is not sessions[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "more", "where"),
+    [
+        pytest.param(
+            {"signals": {"load": a_signal(time=1.7e12)}}, {}, "workloads.0.signals.load.time",
+            id="milliseconds",
+        ),
+        pytest.param({}, {"at": -1}, "time", id="before there was time"),
+        pytest.param({}, {"at": 1e300}, "time", id="after the last year"),
+        pytest.param({}, {"intervalSeconds": 0}, "intervalSeconds", id="no interval"),
+        pytest.param({"desired": 10**18}, {}, "workloads.0.desired", id="replicas of nobody"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_and_the_old_plan_stays(
+    controller: FakeController, row: dict[str, Any], more: dict[str, Any], where: str
+) -> None:
+    bad = a_document(a_row(**row), cycle="c-2", **more)
+
+    assert followed(controller, a_document(), bad) == ["c-1", "c-1"]
+    controller.publish_bytes(bad)
+    with pytest.raises(ObservationError, match=f"the plan: {where}: Input should be"):
+        ask(controller)
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        pytest.param(b"1e999", "c-1", id="no value"),
+        pytest.param(b"-1e999", "c-1", id="no value below zero"),
+        pytest.param(b"17" * 200, "", id="digits without end"),
+    ],
+)
+def test_numbers_beyond_every_number_are_refused_or_no_value(
+    controller: FakeController, number: bytes, value: str
+) -> None:
+    """Whatever number of a plan is beyond all bounds, following goes on."""
+    plain = a_document(a_row(signals={"load": a_signal(123.0, time=124.0, maxAgeSeconds=125.0)}))
+    found = []
+    for known in (b"123.0", b"124.0", b"125.0", b"15.0", str(NOON).encode()):
+        assert known in plain
+        found += followed(controller, plain.replace(known, number, 1))
+
+    assert found == [value, "", "", "", ""]
 
 
 def test_the_token_is_shown_and_read_each_time(controller: FakeController, tmp_path: Path) -> None:
