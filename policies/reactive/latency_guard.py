@@ -136,7 +136,7 @@ class LatencyGuard(Policy):
             unproved = settling or sizes.undecided(self.settle_seconds)
             saw += f", {goal:.3g} s allowed ({self.headroom:.0%} of {limit:g} s)"
             evidence |= {"allowed": goal, "idle": idle if plateau is None else plateau.idle}
-            if latency > goal and unproved and not self._worsens(series):
+            if latency > goal and unproved and not self._worsens(series, size):
                 count = replicas.desired
                 saw += f": waiting for {replicas.ready} ready replicas to show"
             elif latency > goal and not self._believed(sizes, observation, goal, limit):
@@ -175,7 +175,13 @@ class LatencyGuard(Policy):
             },
         )
 
-    def _worsens(self, series: Series) -> bool:
+    def _worsens(self, series: Series, size: ServingSize) -> bool:
+        """Whether it clearly does over the window, and is not better than when the number changed.
+
+        What made it worse before that may be the want of those that serve now.
+        """
+        if series.latest < size.value_then(series):
+            return False
         return slope(series) * self.settle_seconds > WORSENS * series.latest
 
     def _plateau(self, sizes: Sizes, observation: Observation, limit: float) -> Plateau | None:

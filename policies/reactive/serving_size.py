@@ -1,5 +1,6 @@
 """Since when so many replicas serve: older samples speak of another size."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -41,6 +42,13 @@ class ServingSize:
     def since_changed(self, series: Series) -> Series:
         """Return the samples that speak of the present size."""
         return series if self.changed is None else series.since(self.changed)
+
+    def value_then(self, series: Series) -> float:
+        """Return the newest sample when the number changed; minus infinity where none is known."""
+        if self.changed is None:
+            return -math.inf
+        known = int(series.times.searchsorted(self.changed, side="right"))
+        return float(series.values[known - 1]) if known else -math.inf
 
     def since_grew(self, series: Series) -> Series:
         """Return the samples since replicas were last added to those that serve."""

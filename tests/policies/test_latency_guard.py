@@ -151,6 +151,17 @@ class TestSettling:
 
         assert (GUARD.recommend(worse).replicas or 0) > 12
 
+    def test_what_got_worse_before_they_served_is_no_worse_for_it(self) -> None:
+        memory = GUARD.recommend(shown(10, desired=12, ttft_p95=4.0)).memory
+        memory = GUARD.recommend(
+            shown(12, at=NOON + 15, memory=memory, ttft_p95=samples(4, 20, 39, at=NOON + 15))
+        ).memory
+
+        climbed = samples(4, 20, 39, 38.4, at=NOON + 30)
+        better = shown(12, at=NOON + 30, memory=memory, ttft_p95=climbed)
+
+        assert GUARD.recommend(better).replicas == 12
+
     def test_nor_is_anything_taken_away_meanwhile(self) -> None:
         memory = GUARD.recommend(shown(10, ttft_p95=0.5)).memory
 

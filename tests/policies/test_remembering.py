@@ -133,6 +133,17 @@ class TestServingSize:
         assert list(size.since_changed(samples(1, 2, 3, 4)).values) == [4]
         assert list(size.since_grew(samples(1, 2, 3, 4)).values) == [3, 4]
 
+    @pytest.mark.parametrize(
+        ("ago", "expected"),
+        [(0, 4), (14, 3), (15, 3), (60, -math.inf), (None, -math.inf)],
+    )
+    def test_what_was_seen_when_the_number_changed(
+        self, ago: float | None, expected: float
+    ) -> None:
+        size = ServingSize(3, changed=None if ago is None else NOON - ago)
+
+        assert size.value_then(samples(1, 2, 3, 4)) == expected
+
 
 class TestDrainRate:
     def test_before_anything_is_seen_a_rate_is_assumed(self) -> None:
