@@ -1,12 +1,15 @@
-"""Who owns a metrics API in this cluster: only one Service can."""
+"""Who owns a metrics API in this cluster: only one Service can own a version of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from metrics_adapter.api_server import AnswerError
-from metrics_adapter.targets import VERSIONS
+from metrics_adapter.targets import CUSTOM, EXTERNAL, VERSIONS
 
 _SERVICES: Final = "/apis/apiregistration.k8s.io/v1/apiservices"
+_BESIDE: Final = {EXTERNAL: (), CUSTOM: ("v1beta1",)}
+"""Versions that others serve and we do not. An HPA asks the preferred version of a group alone."""
 
 
 class Asks(Protocol):
@@ -39,6 +42,7 @@ class Registration:
         owner: The Service that answers; None where the API server does itself.
         bundle: Who signs the Service's certificate (PEM in base64).
         insecure: Whether the certificate is not checked at all.
+        priority: Its versionPriority: of a group's versions, HPAs ask the one with the highest.
     """
 
     path: str
@@ -46,15 +50,29 @@ class Registration:
     owner: Owner | None
     bundle: str
     insecure: bool
+    priority: int = 0
 
 
 async def look(api: Asks, group: str) -> Registration | None:
-    """Return how a group is registered; None where it is not.
+    """Return how our version of a group is registered; None where it is not.
 
     Raises:
         ObservationError: The API server could not be asked, or refused.
     """
-    name = f"{VERSIONS[group]}.{group}"
+    return await _look(api, f"{VERSIONS[group]}.{group}")
+
+
+async def look_beside(api: Asks, group: str) -> list[Registration]:
+    """Return how the other versions of a group are registered, as far as they are.
+
+    Raises:
+        ObservationError: The API server could not be asked, or refused.
+    """
+    found = [await _look(api, f"{version}.{group}") for version in _BESIDE[group]]
+    return [one for one in found if one is not None]
+
+
+async def _look(api: Asks, name: str) -> Registration | None:
     path = f"{_SERVICES}/{name}"
     try:
         found = await api.ask("GET", path)
@@ -70,18 +88,62 @@ async def look(api: Asks, group: str) -> Registration | None:
         Owner(str(service.get("namespace")), str(service.get("name"))) if service else None,
         str(spec.get("caBundle") or ""),
         spec.get("insecureSkipTLSVerify") is True,
+        int(spec.get("versionPriority") or 0),
     )
 
 
-def advice(seen: Registration | None, own: Owner, group: str, *, delegates: bool) -> str:
+def advice(
+    seen: Registration | None,
+    own: Owner,
+    group: str,
+    *,
+    delegates: bool,
+    beside: Sequence[Registration] = (),
+) -> str:
     """Return what a person should do about a group, in one line; empty where nothing.
 
     Args:
-        seen: How the group is registered.
+        seen: How our version of the group is registered.
         own: Our Service.
         group: The group.
         delegates: Whether we pass on what we do not know.
+        beside: How its other versions are registered.
     """
+    texts = (_of_another(one, seen, own, group, delegates=delegates) for one in beside)
+    return next(filter(None, texts), "") or _of_ours(seen, own, group, delegates=delegates)
+
+
+def _of_another(
+    other: Registration, seen: Registration | None, own: Owner, group: str, *, delegates: bool
+) -> str:
+    """Return what to do about a version that we do not serve."""
+    name = f"{VERSIONS[group]}.{group}"
+    if other.owner is None:
+        return f"APIService {other.name} names no Service: delete it"
+    if other.owner == own:
+        return f"APIService {other.name} names our Service, which serves {name} alone: delete it"
+    without = f"set groups without {group}"
+    theirs = f"APIService {other.name} belongs to {_kind(other.owner)}"
+    if seen is not None and seen.owner == own and other.priority > seen.priority:
+        return (
+            f"{theirs} and has the higher versionPriority, {other.priority} over {seen.priority} of"
+            f" {name}, so no HPA asks us; apply our manifest with more than that, or {without}"
+        )
+    if delegates or (seen is not None and seen.owner != own):
+        return ""  # nothing is lost, or no request comes to us at all, which is told
+    if seen is None:
+        return (
+            f"{theirs}; with {name} HPAs would ask us alone, so before you apply "
+            f"manifests/metrics-api/apiservice.yaml set delegates.{_word(group)} to it, which keeps"
+            f" its metrics, or {without}"
+        )
+    return (
+        f"{theirs}, but HPAs ask {name}, which is ours: its metrics are lost to them until "
+        f"delegates.{_word(group)} is set to it; or delete {name} and {without}"
+    )
+
+
+def _of_ours(seen: Registration | None, own: Owner, group: str, *, delegates: bool) -> str:
     name = f"{VERSIONS[group]}.{group}"
     if seen is None:
         return f"APIService {name} is not there: apply manifests/metrics-api/apiservice.yaml"

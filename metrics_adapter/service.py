@@ -17,7 +17,7 @@ from metrics_adapter.delegate import Delegate
 from metrics_adapter.documents import Documents
 from metrics_adapter.follower import Follower
 from metrics_adapter.front_proxy import FrontProxyFollower
-from metrics_adapter.incumbents import Owner, advice, look
+from metrics_adapter.incumbents import Owner, advice, look, look_beside
 from metrics_adapter.keda import make_server
 from metrics_adapter.newest import Newest
 from metrics_adapter.own_certificate import OwnCertificate
@@ -175,13 +175,14 @@ class Adapter:
             for group in self.settings.groups:
                 delegates = group in self.settings.delegates.by_group()
                 try:
-                    text = advice(await look(api, group), own, group, delegates=delegates)
+                    seen, beside = await look(api, group), await look_beside(api, group)
+                    text = advice(seen, own, group, delegates=delegates, beside=beside)
                 except ObservationError as error:
                     text = f"it is not known who owns {group}: {error}"
                 if text and said.get(group) != text:
-                    _log.warning("requests do not come", reason=text)
+                    _log.warning("metrics API not in order", reason=text)
                 elif not text and said.get(group):
-                    _log.info("requests come", group=group)
+                    _log.info("metrics API in order", group=group)
                 said[group] = text
             await asyncio.sleep(ADVISE_SECONDS)
 

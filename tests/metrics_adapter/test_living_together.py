@@ -21,7 +21,7 @@ from metrics_adapter.targets import CUSTOM, EXTERNAL
 from tests.metrics_adapter.cluster import FakeCluster, FakeController, Loopback, say, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
 from tests.metrics_adapter.plans import a_row, a_signal
-from tests.metrics_adapter.test_own_certificate import OWN, register
+from tests.metrics_adapter.test_own_certificate import OWN, register, register_version
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 PODS = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/llm/pods"
@@ -69,14 +69,109 @@ def test_who_owns_an_api_decides_what_to_do(
     assert "\n" not in found
 
 
+PROMETHEUS = Owner("monitoring", "prometheus-adapter")
+OLDER = "APIService v1beta1.custom.metrics.k8s.io"
+
+
+def of_custom(owner: Owner | None, version: str, priority: int) -> Registration:
+    return Registration("/", f"{version}.custom.metrics.k8s.io", owner, "", False, priority)
+
+
+@pytest.mark.parametrize(
+    ("seen", "older", "delegates", "text"),
+    [
+        pytest.param(
+            of_custom(OWN, "v1beta2", 200),
+            of_custom(PROMETHEUS, "v1beta1", 100),
+            False,
+            f"{OLDER} belongs to prometheus-adapter (monitoring/prometheus-adapter), but HPAs ask "
+            "v1beta2.custom.metrics.k8s.io, which is ours: its metrics are lost to them until "
+            "delegates.custom is set",
+            id="its metrics are lost",
+        ),
+        pytest.param(
+            of_custom(OWN, "v1beta2", 200),
+            of_custom(PROMETHEUS, "v1beta1", 100),
+            True,
+            "",
+            id="passed on",
+        ),
+        pytest.param(
+            of_custom(OWN, "v1beta2", 200),
+            of_custom(PROMETHEUS, "v1beta1", 300),
+            True,
+            "has the higher versionPriority, 300 over 200 of v1beta2.custom.metrics.k8s.io",
+            id="it is preferred",
+        ),
+        pytest.param(
+            None,
+            of_custom(PROMETHEUS, "v1beta1", 100),
+            False,
+            "before you apply manifests/metrics-api/apiservice.yaml set delegates.custom to it",
+            id="before ours is there",
+        ),
+        pytest.param(
+            None,
+            of_custom(PROMETHEUS, "v1beta1", 100),
+            True,
+            "APIService v1beta2.custom.metrics.k8s.io is not there: apply",
+            id="before ours is there, passed on",
+        ),
+        pytest.param(
+            of_custom(PROMETHEUS, "v1beta2", 200),
+            of_custom(PROMETHEUS, "v1beta1", 100),
+            False,
+            "APIService v1beta2.custom.metrics.k8s.io belongs to prometheus-adapter",
+            id="both are its own",
+        ),
+        pytest.param(
+            of_custom(OWN, "v1beta2", 200),
+            of_custom(OWN, "v1beta1", 100),
+            False,
+            f"{OLDER} names our Service, which serves v1beta2.custom.metrics.k8s.io alone: delete",
+            id="a version that we do not serve",
+        ),
+        pytest.param(
+            of_custom(OWN, "v1beta2", 200),
+            of_custom(None, "v1beta1", 100),
+            False,
+            f"{OLDER} names no Service: delete it",
+            id="the API server's",
+        ),
+    ],
+)
+def test_who_owns_another_version_decides_what_to_do(
+    seen: Registration | None, older: Registration, delegates: bool, text: str
+) -> None:
+    found = advice(seen, OWN, CUSTOM, delegates=delegates, beside=[older])
+
+    assert text in found
+    assert bool(found) == bool(text)
+    assert "\n" not in found
+
+
+def test_an_incumbent_of_an_older_version_is_told_at_the_start(
+    start: Start, cluster: FakeCluster
+) -> None:
+    register(cluster, EXTERNAL)
+    register(cluster, CUSTOM, versionPriority=200)
+    register_version(cluster, "v1beta1", CUSTOM, PROMETHEUS, versionPriority=100)
+    with capture_logs() as logs:
+        start()
+        until(lambda: any(one["event"] == "metrics API not in order" for one in logs))
+
+    (told,) = [one for one in logs if one["event"] == "metrics API not in order"]
+    assert told["reason"].startswith(f"{OLDER} belongs to prometheus-adapter")
+
+
 def test_an_incumbent_is_told_at_the_start(start: Start, cluster: FakeCluster) -> None:
     register(cluster, EXTERNAL, KEDA)
     register(cluster, CUSTOM)
     with capture_logs() as logs:
         start()
-        until(lambda: any(one["event"] == "requests do not come" for one in logs))
+        until(lambda: any(one["event"] == "metrics API not in order" for one in logs))
 
-    (told,) = [one for one in logs if one["event"] == "requests do not come"]
+    (told,) = [one for one in logs if one["event"] == "metrics API not in order"]
     assert told["reason"].startswith(f"{OURS} belongs to KEDA")
 
 
@@ -90,7 +185,7 @@ def test_an_incumbent_that_leaves_is_told(
         until(lambda: any("it is not known who owns" in str(one) for one in logs))
         cluster.refuse = lambda method, path: 0
         register(cluster, EXTERNAL)
-        until(lambda: any(one["event"] == "requests come" for one in logs))
+        until(lambda: any(one["event"] == "metrics API in order" for one in logs))
 
 
 class Incumbent(Loopback):

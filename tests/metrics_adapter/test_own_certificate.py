@@ -26,7 +26,14 @@ SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 
 
 def register(cluster: FakeCluster, group: str, owner: Owner = OWN, **spec: Any) -> str:
-    version = {EXTERNAL: "v1beta1", CUSTOM: "v1beta2"}[group]
+    return register_version(
+        cluster, {EXTERNAL: "v1beta1", CUSTOM: "v1beta2"}[group], group, owner, **spec
+    )
+
+
+def register_version(
+    cluster: FakeCluster, version: str, group: str, owner: Owner, **spec: Any
+) -> str:
     path = f"{SERVICES}/{version}.{group}"
     cluster.objects[path] = {
         "metadata": {"name": f"{version}.{group}", "resourceVersion": "1"},

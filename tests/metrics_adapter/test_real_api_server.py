@@ -4,6 +4,7 @@ No controllers run, so no HPA asks: its account is impersonated, and asks the sa
 kube-controller-manager, test_real_hpa.py lets the real one ask.
 """
 
+import asyncio
 import base64
 import ssl
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
+from metrics_adapter.api_server import ApiServer
+from metrics_adapter.incumbents import Owner, Registration, advice, look, look_beside
+from metrics_adapter.targets import CUSTOM as CUSTOM_GROUP
 from tests.builders import NOON
 from tests.fakes.envtest import why_absent
 from tests.metrics_adapter.aggregating import (
@@ -196,6 +200,58 @@ def test_tokens_and_rights_are_those_of_the_cluster(
     assert adapter.get(EXTERNAL, rubbish, proxied=False).status == 401
     anonymous = adapter.get(f"{EXTERNAL}/namespaces/llm/load", {}, proxied=False)
     assert anonymous.status == 403
+
+
+def test_whoever_is_registered_at_an_older_version_alone_is_seen_with_our_rights(
+    api: AggregatingApiServer, adapter: Running
+) -> None:
+    """Of two versions of a group the API server prefers ours, so HPAs ask the other no more."""
+    until(lambda: api.available("v1beta2.custom.metrics.k8s.io"), 60)
+    name = "v1beta1.custom.metrics.k8s.io"
+    api.create(
+        SERVICES,
+        {
+            "apiVersion": "apiregistration.k8s.io/v1",
+            "kind": "APIService",
+            "metadata": {"name": name},
+            "spec": {
+                "group": "custom.metrics.k8s.io",
+                "version": "v1beta1",
+                "groupPriorityMinimum": 100,
+                "versionPriority": 100,
+                "service": {"namespace": "llm", "name": "prometheus-adapter", "port": 443},
+            },
+        },
+    )
+
+    def versions() -> list[str]:
+        found = api.get("/apis/custom.metrics.k8s.io")
+        return [
+            found["preferredVersion"]["version"],
+            *(one["version"] for one in found["versions"]),
+        ]
+
+    async def seen() -> tuple[Registration | None, list[Registration]]:
+        asked = ApiServer(adapter.adapter.settings.api_server)
+        try:
+            return await look(asked, CUSTOM_GROUP), await look_beside(asked, CUSTOM_GROUP)
+        finally:
+            await asked.close()
+
+    try:
+        until(lambda: versions() == ["v1beta2", "v1beta2", "v1beta1"], 60)
+        ours, beside = asyncio.run(seen())
+    finally:
+        api.request("DELETE", f"{SERVICES}/{name}")
+
+    own = Owner(OURS, f"{OURS}-metrics")
+    assert ours is not None
+    assert (ours.owner, ours.priority) == (own, 200)
+    assert [(one.owner, one.priority) for one in beside] == [
+        (Owner("llm", "prometheus-adapter"), 100)
+    ]
+    text = advice(ours, own, CUSTOM_GROUP, delegates=False, beside=beside)
+    assert text.startswith(f"APIService {name} belongs to prometheus-adapter")
 
 
 def _cycle(adapter: Running) -> str:
