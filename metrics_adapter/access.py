@@ -52,8 +52,10 @@ class Access:
         Raises:
             RefusalError: Nobody (401), or it could not be asked (503), or too many ask (429).
         """
-        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        user = await self._owners.get(key, lambda: self._review_token(token), trusted=False)
+        user = None
+        if token.isascii() and token.isprintable():  # no other can be sent on, or be anybody's
+            key = hashlib.sha256(token.encode("ascii")).digest()
+            user = await self._owners.get(key, lambda: self._review_token(token), trusted=False)
         if user is None:
             raise RefusalError(401, "the bearer token is not valid")
         return user
@@ -138,7 +140,7 @@ class Access:
         return User(
             name,
             uid=str(told.get("uid") or ""),
-            groups=with_authenticated([str(one) for one in told.get("groups") or ()]),
+            groups=with_authenticated(name, [str(one) for one in told.get("groups") or ()]),
             extra=tuple(sorted((key, tuple(map(str, extra[key]))) for key in extra)),
         )
 

@@ -9,8 +9,10 @@ from urllib.parse import unquote
 import orjson
 
 from autoscaler.core.errors import ObservationError
+from metrics_adapter.statuses import RefusalError
 
 AUTHENTICATED: Final = "system:authenticated"
+UNAUTHENTICATED: Final = "system:unauthenticated"
 MASTERS: Final = "system:masters"
 _MOST_PARTS: Final = 100
 _LONGEST_REMEMBERED: Final = 4096
@@ -36,7 +38,7 @@ class User:
     known: bool = True
 
 
-ANONYMOUS: Final = User("system:anonymous", groups=("system:unauthenticated",), known=False)
+ANONYMOUS: Final = User("system:anonymous", groups=(UNAUTHENTICATED,), known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,15 @@ class FrontProxy:
         return len(names) == 1 and (not self.allowed_names or names[0] in self.allowed_names)
 
     def user(self, headers: Iterable[tuple[str, str]]) -> User | None:
-        """Return whom the front proxy speaks for; None where it does not say."""
+        """Return whom the front proxy speaks for; None where it does not say.
+
+        Raises:
+            RefusalError: What it says is no text (400).
+        """
         prefixes = self._prefixes
         told = tuple([one for one in headers if one[0].lower().startswith(prefixes)])
+        if not all(map(_is_text, (value for _, value in told))):
+            raise RefusalError(400, "the headers that say who asks are no UTF-8")
         if sum(len(value) for _, value in told) > _LONGEST_REMEMBERED:
             return self.read(told)
         return _user(self, told)
@@ -98,8 +106,9 @@ class FrontProxy:
         return User(
             name,
             uid=_first(found, self.uid_headers),
-            groups=with_authenticated(groups),
+            groups=with_authenticated(name, groups),
             extra=tuple(sorted(self._extra(found))),
+            known=name != ANONYMOUS.name and UNAUTHENTICATED not in groups,
         )
 
     def _extra(self, found: Mapping[str, list[str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -141,10 +150,24 @@ def read_front_proxy(data: Mapping[str, Any]) -> FrontProxy:
     )
 
 
-def with_authenticated(groups: Sequence[str]) -> tuple[str, ...]:
-    """Return the groups with that of everybody who is known, as the API server adds it."""
-    unique = dict.fromkeys(groups[:_MOST_PARTS])
-    return tuple(dict.fromkeys([*unique, AUTHENTICATED]))
+def with_authenticated(name: str, groups: Sequence[str]) -> tuple[str, ...]:
+    """Return the groups of a user with that of everybody who is known.
+
+    As the API server adds it (`AuthenticatedGroupAdder`): never to those who are told to be nobody.
+    """
+    unique = tuple(dict.fromkeys(groups[:_MOST_PARTS]))
+    if name == ANONYMOUS.name or {AUTHENTICATED, UNAUTHENTICATED} & set(unique):
+        return unique
+    return *unique, AUTHENTICATED
+
+
+def _is_text(value: str) -> bool:
+    """Whether a header's bytes were text: what was not stands as halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _listed(data: Mapping[str, Any], name: str, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,14 +2,16 @@
 
 import datetime as dt
 import http.client
+import json
 import ssl
 
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
 from metrics_adapter import front_proxy
 from metrics_adapter.identity import FrontProxy, User
-from tests.metrics_adapter.cluster import HPA, FakeCluster, until
+from tests.metrics_adapter.cluster import HPA, FakeCluster, raw, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
 
 VALUE = "/apis/external.metrics.k8s.io/v1beta1/namespaces/llm/load"
@@ -87,6 +89,49 @@ def test_the_front_proxy_without_a_user_is_anonymous(adapter: Running) -> None:
 
     assert answer.status == 403
     assert "system:anonymous" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("user", "groups"),
+    [
+        pytest.param("system:anonymous", ["system:unauthenticated"], id="nobody"),
+        pytest.param("system:anonymous", ["system:masters"], id="nobody among masters"),
+        pytest.param("somebody", ["system:unauthenticated"], id="who did not prove it"),
+    ],
+)
+def test_nobody_stays_nobody_through_the_front_proxy(
+    adapter: Running, cluster: FakeCluster, user: str, groups: list[str]
+) -> None:
+    headers = [("X-Remote-User", user), *(("X-Remote-Group", one) for one in groups)]
+
+    assert adapter.get(LIST, headers).status == (200 if "system:masters" in groups else 403)
+    review = cluster.reviews()[-1]
+    assert (review["user"], review["groups"]) == (user, groups)
+
+
+@pytest.mark.parametrize(
+    ("header", "proxied", "status"),
+    [
+        pytest.param(b"Authorization: Bearer \xff\xfe", False, 401, id="a token"),
+        pytest.param("Authorization: Bearer caf\u00e9".encode(), False, 401, id="a word"),
+        pytest.param(b"X-Remote-User: \xff", True, 400, id="a user"),
+        pytest.param(b"X-Remote-User: u\r\nX-Remote-Group: \xff", True, 400, id="a group"),
+        pytest.param(b"X-Remote-User: u\r\nX-Remote-Extra-A: \xff", True, 400, id="more"),
+        pytest.param("X-Remote-User: caf\u00e9".encode(), True, 403, id="a user with an accent"),
+    ],
+)
+def test_bytes_that_are_no_text_are_nobody(
+    adapter: Running, cluster: FakeCluster, header: bytes, proxied: bool, status: int
+) -> None:
+    data = f"GET {VALUE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + header
+    certificate = adapter.front_proxy_client if proxied else None
+
+    with capture_logs() as logs:
+        found = raw(adapter.address, adapter.context(certificate), data + b"\r\n\r\n")
+
+    assert found.startswith(f"HTTP/1.1 {status} ".encode())
+    assert json.loads(found.partition(b"\r\n\r\n")[2])["code"] == status
+    assert not [one for one in logs if one["log_level"] == "error"]
 
 
 def test_the_front_proxy_speaks_for_a_user_without_rights(adapter: Running) -> None:

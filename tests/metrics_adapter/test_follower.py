@@ -167,6 +167,7 @@ def test_a_plan_that_comes_again_changes_nothing(controller: FakeController) -> 
     assert followed(controller, newer, older, newer, older, newer) == ["a-2"] * 5
 
 
+@pytest.mark.slow
 def test_who_answers_the_same_at_once_is_not_asked_without_pause(
     controller: FakeController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
