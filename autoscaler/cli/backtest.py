@@ -55,10 +55,12 @@ def backtest(  # noqa: PLR0917  # typer turns each into an option
     from autoscaler.core.errors import ConfigError
     from autoscaler.journal import JournalFile
     from autoscaler.service import wall
-    from autoscaler.settings import read_settings
+    from autoscaler.settings import read_settings, unknown_variables
 
     given = {"prometheus": prometheus, "interval_seconds": interval}
     settings = read_settings(config, given)
+    for warning in unknown_variables():
+        say(f"warning: {warning}")
     loaded = read_fleet(files)
     if not settings.all_sources:
         raise ConfigError("--prometheus, or `sources` in the settings, should say whom to ask")

@@ -7,6 +7,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
+from autoscaler.cli.words import say
+
 if TYPE_CHECKING:  # commands import what they need when they run
     from autoscaler.core.decision import Cycle
 
@@ -88,7 +90,7 @@ def look_now(
     from autoscaler.compose import live_service
     from autoscaler.config.reload import PolicyFiles
     from autoscaler.core.errors import ConfigError
-    from autoscaler.settings import read_settings
+    from autoscaler.settings import read_settings, unknown_variables
     from autoscaler.telemetry.logs import set_up_logs
 
     set_up_logs("console", "warning")
@@ -100,6 +102,8 @@ def look_now(
         known = ", ".join(one.key for one in workloads)
         raise ConfigError(f"{policies[0]}: {rule} {name!r}; there are: {known}")
     settings = read_settings(config, {**flags, "shadow": True})
+    for warning in unknown_variables():
+        say(f"warning: {warning}")
     service = live_service(settings, files, follow=False, from_saved_state=True)
     try:
         report = service.once(wait_seconds=0.0)

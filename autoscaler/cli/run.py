@@ -66,7 +66,7 @@ def run(  # noqa: PLR0917  # typer turns each into an option
     """
     from autoscaler.compose import live_service
     from autoscaler.config.reload import PolicyFiles
-    from autoscaler.settings import read_settings
+    from autoscaler.settings import read_settings, unknown_variables
     from autoscaler.telemetry.logs import set_up_logs
 
     flags: dict[str, Any] = {
@@ -83,9 +83,9 @@ def run(  # noqa: PLR0917  # typer turns each into an option
         "log_format": log_format,
         "log_level": log_level,
     }
-    named = {name: value for name, value in flags.items() if value is not None}
-    given = {**_given(setting or []), **named}
-    settings = read_settings(config, given)
+    settings = read_settings(config, flags, setting or ())
+    for warning in unknown_variables():
+        say(f"warning: {warning}")
     set_up_logs(settings.log_format, settings.log_level)
     watched = PolicyFiles(files)
     for warning in watched.loaded.warnings:
@@ -105,22 +105,6 @@ def _until_stopped(service: "Service", settings: "Settings") -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     serve(service, settings, stopping)
-
-
-def _given(pairs: list[str]) -> dict[str, str]:
-    """Read --set NAME=VALUE."""
-    from autoscaler.core.errors import ConfigError
-    from autoscaler.settings import Settings, snake
-
-    flags = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or snake(name) not in Settings.model_fields:
-            raise ConfigError(
-                f"--set: should be NAME=VALUE with the name of a setting, not {pair!r}"
-            )
-        flags[snake(name)] = value
-    return flags
 
 
 def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli.words import bold, columns, emit
+from autoscaler.cli.words import bold, columns, emit, say
 
 
 def settings(
@@ -18,12 +18,14 @@ def settings(
 
     What is wrong with them is told as `run` would tell it.
     """
-    from autoscaler.settings import document, gather
+    from autoscaler.settings import document, gather, unknown_variables
 
     if markdown:
         emit(document())
         return
     found, places = gather(config)
+    for warning in unknown_variables():
+        say(f"warning: {warning}")
     names = ("setting", "value", "from")
     rows = [(name, value, places.get(name, "default")) for name, value in found.shown().items()]
     head, *lines = columns([names, *rows])

@@ -2,6 +2,14 @@
 
 from autoscaler.settings.model import PREFIX, Settings
 from autoscaler.settings.page import document
-from autoscaler.settings.reading import gather, read_settings, snake
+from autoscaler.settings.reading import gather, read_settings, snake, unknown_variables
 
-__all__ = ["PREFIX", "Settings", "document", "gather", "read_settings", "snake"]
+__all__ = [
+    "PREFIX",
+    "Settings",
+    "document",
+    "gather",
+    "read_settings",
+    "snake",
+    "unknown_variables",
+]

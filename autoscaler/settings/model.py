@@ -1,19 +1,27 @@
 """Settings of the live process: flags over environment over file over defaults."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from autoscaler.adapters.prometheus.settings import SourceSettings
+from autoscaler.config.nodes import plain
+from autoscaler.config.problems import Problem
+from autoscaler.config.yaml_source import UnreadableError, read_yaml
 
 PREFIX: Final = "AUTOSCALER_"
+
+ONE_SOURCE: Final = "[{name: default, url: 'http://prometheus.monitoring:9090'}]"
+"""What to write for the least list of sources."""
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -26,7 +34,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
@@ -55,8 +62,9 @@ class Settings(BaseSettings):
     """Address of the source called default, where nothing else need be said of it, such as
     http://prometheus.monitoring:9090."""
 
-    sources: tuple[SourceSettings, ...] = ()
-    """Prometheus servers by name, with authentication and TLS: what `spec.source` names."""
+    sources: Annotated[tuple[SourceSettings, ...], NoDecode] = ()
+    """Prometheus servers by name, with authentication and TLS: what `spec.source` names. A list;
+    its fields stand below. In the environment and with `--set`: the same list on one line."""
 
     scrape_interval_seconds: Annotated[float, Field(gt=0, le=600)] = 15.0
     """Seconds between scrapes of your Prometheus: $window is at least four of them, so that a
@@ -153,6 +161,16 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _is_a_list(cls, given: Any) -> Any:
+        # Never repeat the text in a message: an address may hold a password.
+        said = _on_one_line(given) if isinstance(given, str) else given
+        if isinstance(said, list | tuple):
+            return said
+        found = "a mapping" if isinstance(said, dict) else "text"
+        raise ValueError(f"should be a list of sources, such as {ONE_SOURCE}, not {found}")
+
     @field_validator("prometheus")
     @classmethod
     def _is_an_address(cls, url: str | None) -> str | None:
@@ -226,6 +244,20 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what `read_settings` has gathered, which knows where each value stands."""
         return (init_settings,)
+
+
+def _on_one_line(text: str) -> Any:
+    """Return what a text means as JSON, or as YAML, of which JSON is nearly a part."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    problems: list[Problem] = []
+    try:
+        roots = list(read_yaml("", text, problems))
+    except UnreadableError:
+        return text
+    return plain(roots[0]) if len(roots) == 1 and not problems else text
 
 
 def written(value: object) -> str:

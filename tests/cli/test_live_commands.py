@@ -145,7 +145,7 @@ def test_wrong_settings_are_told_before_anything_is_asked(
     ran = run("run", "policy.yaml", *live, "--set", "interval=3")
 
     assert (ran.code, ran.err) == (
-        2, "--set: should be NAME=VALUE with the name of a setting, not 'interval=3'\n"
+        2, "--set interval: no setting has this name; did you mean 'intervalSeconds'?\n"
     )  # fmt: skip
     assert api.requests.writes == []
 
