@@ -25,12 +25,12 @@ def quantity_of(value: float) -> str:
     """
     if not math.isfinite(value):
         raise UnfitError(f"is {value}, not a finite number")
-    milli = milli_of(value)
-    if milli < 0:
+    if value < 0:
         raise UnfitError(f"is {value:g}, and an HPA takes less than zero for an overflow")
+    milli = milli_of(value)
     if milli >= INT64_MAX:
         raise UnfitError(f"is {value:g}, more than a quantity in thousandths holds")
-    return canonical(milli if milli or value <= 0 else 1)
+    return canonical(milli if milli or not value else 1)
 
 
 def canonical(milli: int) -> str:

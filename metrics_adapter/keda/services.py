@@ -93,7 +93,7 @@ class ScalerService:
                 f" not {shown(request.metricName)}",
             )
         number = self._answers.value(trigger)
-        number = max(number, _LEAST) if number > 0 else 0.0
+        number = max(number, _LEAST) if number else 0.0  # none is below zero: see quantities.py
         value = pb.MetricValue(
             metricName=trigger.metric, metricValue=math.ceil(number), metricValueFloat=number
         )

@@ -37,6 +37,16 @@ def test_values_are_written_as_kubernetes_writes_them(value: float, written: str
         pytest.param(
             -1.0, "is -1, and an HPA takes less than zero for an overflow", id="below zero"
         ),
+        pytest.param(
+            -0.0004,
+            "is -0.0004, and an HPA takes less than zero for an overflow",
+            id="below zero by less than half a thousandth",
+        ),
+        pytest.param(
+            -5e-324,
+            "is -4.94066e-324, and an HPA takes less than zero for an overflow",
+            id="below zero by next to nothing",
+        ),
         pytest.param(1e19, "is 1e+19, more than a quantity in thousandths holds", id="too large"),
     ],
 )

@@ -209,6 +209,11 @@ def test_a_target_that_was_not_seen_has_no_number_and_stays_active() -> None:
             "llm/chat: newest sample is 40 s old",
             id="grown old since the plan",
         ),
+        pytest.param(
+            a_signal(-0.0004),
+            "llm/chat: load is -0.0004, and an HPA takes less than zero for an overflow",
+            id="below zero by less than half a thousandth",
+        ),
     ],
 )
 def test_a_signal_that_is_not_there_is_no_number(signal: dict[str, object], problem: str) -> None:
