@@ -43,6 +43,7 @@ class Registration:
         bundle: Who signs the Service's certificate (PEM in base64).
         insecure: Whether the certificate is not checked at all.
         priority: Its versionPriority: of a group's versions, HPAs ask the one with the highest.
+        bundle_writers: Who wrote the bundle, as the API server names them.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Registration:
     bundle: str
     insecure: bool
     priority: int = 0
+    bundle_writers: tuple[str, ...] = ()
 
 
 async def look(api: Asks, group: str) -> Registration | None:
@@ -89,6 +91,20 @@ async def _look(api: Asks, name: str) -> Registration | None:
         str(spec.get("caBundle") or ""),
         spec.get("insecureSkipTLSVerify") is True,
         int(spec.get("versionPriority") or 0),
+        _bundle_writers(found),
+    )
+
+
+def _bundle_writers(found: dict[str, Any]) -> tuple[str, ...]:
+    fields = (found.get("metadata") or {}).get("managedFields") or []
+    return tuple(
+        sorted(
+            {
+                str(one.get("manager"))
+                for one in fields
+                if "f:caBundle" in ((one.get("fieldsV1") or {}).get("f:spec") or {})
+            }
+        )
     )
 
 
@@ -158,7 +174,9 @@ def _of_ours(seen: Registration | None, own: Owner, group: str, *, delegates: bo
     if who.startswith("KEDA"):
         return ours + (
             "keep it and let ScaledObjects follow us by trigger external-push, "
-            f"or set groups without {group}, or take it over with delegates.{_word(group)} set"
+            f"or set groups without {group}, or take it over with delegates.{_word(group)} set and "
+            "KEDA's certificate rotation off (--enable-cert-rotation=false), which would write "
+            "caBundle over ours for ever"
         )
     keep = "" if delegates else f" with delegates.{_word(group)} set to it, which keeps its metrics"
     return ours + f"take it over by our manifest{keep}, or set groups without {group}"

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import structlog
@@ -11,9 +12,12 @@ import structlog
 from autoscaler.core.errors import ObservationError
 from metrics_adapter.api_server import AnswerError
 from metrics_adapter.authority import Held, read_held, renewed
-from metrics_adapter.incumbents import Owner, look
+from metrics_adapter.incumbents import Owner, Registration, look
 
 LOOK_SECONDS: Final = 30.0
+MOST_REWRITES: Final = 3
+"""How often, within `FIGHT_SECONDS`, an authority is told again that somebody else wrote over."""
+FIGHT_SECONDS: Final = 3600.0
 _MOST_TRIES: Final = 5
 
 _log = structlog.get_logger("metrics_adapter.certificate")
@@ -28,11 +32,28 @@ class Asks(Protocol):
         """Send a request and return the answer."""
 
 
+@dataclass(slots=True)
+class _Told:
+    """What the API server was told of a group.
+
+    Attributes:
+        bundle: Last told (PEM in base64).
+        again: When it was told again, because somebody else had written over it; Unix seconds.
+        given_up: Whether it was said that this has happened too often.
+    """
+
+    bundle: str = ""
+    again: list[float] = field(default_factory=list)
+    given_up: bool = False
+
+
 class OwnCertificate:
     """The certificate that we signed ourselves.
 
     Whoever finds it old writes the Secret; its resourceVersion decides between replicas, and the
-    others take what was written. An APIService that names another Service is left alone.
+    others take what was written. An APIService that names another Service is left alone. So is one
+    whose caBundle somebody else writes over ours again and again: two who both insist would make
+    the API come and go.
     """
 
     def __init__(
@@ -48,6 +69,7 @@ class OwnCertificate:
         self._groups = tuple(groups)
         self._wall = wall
         self._problem = ""
+        self._told: dict[str, _Told] = {group: _Told() for group in self._groups}
         secrets = f"/api/v1/namespaces/{own.namespace}/secrets"
         self._secrets: Final = secrets
         self._name: Final = f"{own.name}-tls"
@@ -142,6 +164,35 @@ class OwnCertificate:
         if seen is None or seen.owner != self._own:
             return  # not there yet, or another's: the start has told what to do
         bundle = base64.b64encode(held.trusted).decode()
-        if seen.bundle != bundle:
+        if seen.bundle != bundle and self._may_tell(group, seen, bundle):
             await self._api.ask("PATCH", seen.path, {"spec": {"caBundle": bundle}})
+            self._told[group].bundle = bundle
             _log.info("authority told", apiservice=seen.name)
+
+    def _may_tell(self, group: str, seen: Registration, bundle: str) -> bool:
+        """Return whether a bundle that is not ours is written over; say so where it is not."""
+        told = self._told[group]
+        if told.bundle != bundle or not seen.bundle:
+            return True  # ours is new, or the manifest was applied anew without one
+        now = self._wall()
+        told.again = [one for one in told.again if abs(now - one) < FIGHT_SECONDS]
+        if len(told.again) < MOST_REWRITES:
+            told.again.append(now)
+            told.given_up = False
+            return True
+        if not told.given_up:
+            told.given_up = True
+            _log.error("authority not told", apiservice=seen.name, reason=_fight(group, seen))
+        return False
+
+
+def _fight(group: str, seen: Registration) -> str:
+    """Return what happens to an APIService, and what a person should do about it."""
+    who = ", ".join(seen.bundle_writers) or "somebody else"
+    return (
+        f"{who} writes another caBundle over ours, {MOST_REWRITES} times within "
+        f"{FIGHT_SECONDS / 60:.0f} minutes; it is left as it is, so the API server does not trust "
+        "us and no request comes: turn KEDA's certificate rotation off "
+        "(--enable-cert-rotation=false), take the annotation cert-manager.io/inject-ca-from off the"
+        f" APIService, or set groups without {group} and apply the other's manifest again"
+    )

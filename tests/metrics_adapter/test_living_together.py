@@ -44,6 +44,12 @@ def registered(owner: Owner | None, *, insecure: bool = False) -> Registration:
         pytest.param(registered(None), False, "names no Service: delete", id="the API server's"),
         pytest.param(registered(KEDA), False, "belongs to KEDA (keda/keda-op", id="keda"),
         pytest.param(
+            registered(KEDA),
+            False,
+            "with delegates.external set and KEDA's certificate rotation off (--enable-cert-rot",
+            id="keda writes over us",
+        ),
+        pytest.param(
             registered(Owner("monitoring", "prometheus-adapter")),
             False,
             "take it over by our manifest with delegates.external set to it",

@@ -18,7 +18,7 @@ from metrics_adapter.own_certificate import OwnCertificate
 from metrics_adapter.targets import CUSTOM, EXTERNAL
 from tests.builders import NOON
 from tests.metrics_adapter.cluster import FakeCluster, until
-from tests.metrics_adapter.conftest import AGGREGATOR, Start
+from tests.metrics_adapter.conftest import AGGREGATOR, Clock, Start
 
 OWN = Owner("inference-autoscaler", "inference-autoscaler-metrics")
 SECRET = "/api/v1/namespaces/inference-autoscaler/secrets/inference-autoscaler-metrics-tls"
@@ -131,6 +131,96 @@ def test_the_apiservice_of_somebody_else_is_left_alone(cluster: FakeCluster) -> 
     take(cluster)
 
     assert "caBundle" not in cluster.objects[path]["spec"]
+
+
+def looks(
+    cluster: FakeCluster, times: int, between: Callable[[int], None], *, seconds: float = 30.0
+) -> None:
+    """Look after the certificate so many times; something happens after each."""
+    clock = Clock(NOON)
+
+    async def work(api: ApiServer) -> None:
+        certificate = OwnCertificate(api, OWN, (EXTERNAL,), clock)
+        for number in range(times):
+            await certificate.take()
+            between(number)
+            clock.now += seconds
+
+    asking(cluster, work)
+
+
+def written(cluster: FakeCluster) -> int:
+    return sum(method == "PATCH" for method, _, _ in cluster.asked)
+
+
+def test_who_writes_over_our_authority_again_and_again_is_let_be_and_told(
+    cluster: FakeCluster,
+) -> None:
+    """KEDA's rotation writes its own under this name, whatever stands there; we would, too."""
+    path = register(cluster, EXTERNAL)
+
+    def keda_writes(number: int) -> None:
+        cluster.objects[path]["spec"]["caBundle"] = "S0VEQQ=="
+        cluster.objects[path]["metadata"]["managedFields"] = [
+            {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:service": {}}}},
+            {"manager": "keda", "fieldsV1": {"f:spec": {"f:caBundle": {}}}},
+        ]
+
+    with capture_logs() as logs:
+        looks(cluster, 12, keda_writes)
+
+    assert written(cluster) == 1 + own_certificate.MOST_REWRITES
+    (told,) = [one for one in logs if one["event"] == "authority not told"]
+    assert told["apiservice"] == f"v1beta1.{EXTERNAL}"
+    assert told["reason"].startswith("keda writes another caBundle over ours, 3 times within 60 mi")
+    assert "--enable-cert-rotation=false" in told["reason"]
+
+
+def test_who_no_longer_writes_over_our_authority_is_noticed_within_the_hour(
+    cluster: FakeCluster,
+) -> None:
+    path = register(cluster, EXTERNAL)
+
+    def writes_for_a_while(number: int) -> None:
+        if number < 12:
+            cluster.objects[path]["spec"]["caBundle"] = "S0VEQQ=="
+
+    with capture_logs() as logs:
+        looks(cluster, 14, writes_for_a_while, seconds=600.0)
+
+    assert [one["event"] for one in logs].count("authority not told") == 2
+    assert b"CERTIFICATE" in bundle(cluster, path)
+
+
+def test_a_manifest_that_is_applied_again_is_no_quarrel(cluster: FakeCluster) -> None:
+    path = register(cluster, EXTERNAL)
+
+    with capture_logs() as logs:
+        looks(cluster, 9, lambda number: cluster.objects[path]["spec"].update(caBundle=""))
+
+    assert written(cluster) == 9
+    assert "authority not told" not in {one["event"] for one in logs}
+
+
+def test_our_own_renewal_is_no_quarrel(cluster: FakeCluster) -> None:
+    """Two replicas renew in turn for years; each finds what the other wrote."""
+    path = register(cluster, EXTERNAL)
+    clock = Clock(NOON)
+    seen = set()
+
+    async def work(api: ApiServer) -> None:
+        replicas = [OwnCertificate(api, OWN, (EXTERNAL,), clock) for _ in range(2)]
+        for number in range(80):
+            held = await replicas[number % 2].take()
+            seen.add(held.trusted)
+            assert bundle(cluster, path) == held.trusted
+            clock.now += 15 * DAY
+
+    with capture_logs() as logs:
+        asking(cluster, work)
+
+    assert len(seen) > 2
+    assert "authority not told" not in {one["event"] for one in logs}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -247,6 +247,7 @@ def test_whoever_is_registered_at_an_older_version_alone_is_seen_with_our_rights
     own = Owner(OURS, f"{OURS}-metrics")
     assert ours is not None
     assert (ours.owner, ours.priority) == (own, 200)
+    assert ours.bundle_writers == ("inference-autoscaler-adapter",)
     assert [(one.owner, one.priority) for one in beside] == [
         (Owner("llm", "prometheus-adapter"), 100)
     ]
