@@ -56,8 +56,6 @@ def test_every_command_in_the_document_runs(path: Path, tmp_path: Path) -> None:
             unknown = set((make["goals"] or "help").split()) - set(make_targets())
             assert unknown == set(), f"{path}:{command.line}: make has no such target"
             continue
-        if "../shared" in command.text and not (copy / ".." / "shared").exists():
-            continue  # the larger traces are not part of the project
         done = subprocess.run(
             ["bash", "-c", command.text],
             cwd=copy,
@@ -79,9 +77,19 @@ def copy_of_the_project(parent: Path) -> Path:
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, copy / path)
     (copy / ".venv").symlink_to(sys.prefix)
-    if (ROOT / ".." / "shared").is_dir():
-        (parent / "shared").symlink_to((ROOT / ".." / "shared").resolve())
     return copy
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_an_example_needs_no_file_that_a_clone_lacks(path: Path) -> None:
+    """Blocks that do not run here are for a person's own shell; they must not reach outside."""
+    outside = [
+        f"{path}:{number}: {line}"
+        for block in document(path).blocks
+        for number, line in enumerate(block.lines, start=block.first_line)
+        if re.search(r"(?<![\w.])\.\./", line)
+    ]
+    assert outside == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
@@ -93,3 +101,15 @@ def test_few_blocks_are_excused_from_running(path: Path) -> None:
 def test_the_readme_shows_the_two_commands() -> None:
     shown = {command.text for command in markdown.commands(document(Path("README.md")))}
     assert {"make demo", "make test"} <= shown
+
+
+def test_the_readme_enters_the_environment_before_it_names_the_command() -> None:
+    shown = [command.text for command in markdown.commands(document(Path("README.md")))]
+    first = next(at for at, text in enumerate(shown) if text.startswith("autoscaler "))
+    assert ". .venv/bin/activate" in shown[:first]
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    found = {target.partition("#")[0] for _, target in markdown.links(document(Path("README.md")))}
+    pages = {path.as_posix() for path in DOCUMENTS if not path.is_relative_to("tests")}
+    assert pages - found == {"README.md"}
