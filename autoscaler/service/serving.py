@@ -44,4 +44,4 @@ def collect_rarely() -> None:
     A cycle makes hundreds of thousands of small values and hardly any such cycle: looking for
     those as often as is usual is a sixth of its work.
     """
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(300_000, 10, 50)
