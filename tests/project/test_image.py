@@ -73,12 +73,12 @@ def test_it_starts_our_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["manifests/controller/deployment.yaml", "manifests/metrics-api/adapter.yaml"]
+    "path", ["controller/deployment.yaml", "metrics-api/adapter.yaml", "keda/adapter.yaml"]
 )
 def test_it_runs_as_the_user_and_under_the_name_of_the_manifests(path: str) -> None:
     (deployment,) = [
         one
-        for one in yaml.safe_load_all((ROOT / path).read_text(encoding="utf-8"))
+        for one in yaml.safe_load_all((ROOT / "manifests" / path).read_text(encoding="utf-8"))
         if one["kind"] == "Deployment"
     ]
     pod = deployment["spec"]["template"]["spec"]

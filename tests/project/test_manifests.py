@@ -190,7 +190,9 @@ def test_the_pod_is_the_account_that_has_the_rights_in_a_namespace_that_is_made(
     assert spaces == {OBJECTS["Namespace", OURS]["metadata"]["name"]}
 
 
-@pytest.mark.parametrize("path", ["controller/deployment.yaml", "metrics-api/adapter.yaml"])
+@pytest.mark.parametrize(
+    "path", ["controller/deployment.yaml", "metrics-api/adapter.yaml", "keda/adapter.yaml"]
+)
 def test_a_pod_asks_for_nothing_that_a_restricted_namespace_refuses(path: str) -> None:
     (deployment,) = [one for one in load(MANIFESTS / path) if one["kind"] == "Deployment"]
     pod = deployment["spec"]["template"]["spec"]
