@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from metrics_adapter.keda import make_server
 from metrics_adapter.newest import Newest
 from metrics_adapter.own_certificate import OwnCertificate
 from metrics_adapter.pods import PodLists
+from metrics_adapter.probes import Nobody, ProbeCertificate
 from metrics_adapter.server import MetricsServer
 from metrics_adapter.settings import AdapterSettings
 from metrics_adapter.tls import Tls, read_pair
@@ -83,6 +84,8 @@ class Adapter:
             open_things.callback(lambda: [part.close() for part in parts])
             if self.settings.groups:
                 parts += await self._serve(stopping, open_things)
+            else:
+                parts.append(await self._serve_probes(open_things))
             if self.settings.keda is not None:
                 keda = make_server(self.newest, self.settings.keda)
                 await keda.start()
@@ -98,8 +101,8 @@ class Adapter:
     async def _serve(
         self, stopping: asyncio.Event, open_things: AsyncExitStack
     ) -> list[Coroutine[Any, Any, None]]:
-        """Listen; return what must run beside."""
-        settings, serving = self.settings, self.settings.serving
+        """Serve the APIs; return what must run beside."""
+        settings = self.settings
         api = ApiServer(settings.api_server)
         open_things.push_async_callback(api.close)
         delegates: dict[str, Delegate] = {
@@ -115,6 +118,44 @@ class Adapter:
         if pair is None:
             return []
         tls = Tls(*pair)
+        server = await self._listen(api, tls, delegates, open_things)
+        renewing = (
+            certificate.run(lambda held: _use(tls, held.certificate, held.key))
+            if settings.serving.cert_file is None
+            else self._refresh(tls)
+        )
+        return [
+            FrontProxyFollower(api, server.use_front_proxy).run(),
+            renewing,
+            self._advise(api, own),
+            *(delegate.run(self.documents.use_more) for delegate in delegates.values()),
+        ]
+
+    async def _serve_probes(self, open_things: AsyncExitStack) -> Coroutine[Any, Any, None]:
+        """Answer probes where no API is served; return what must run beside."""
+        if self.settings.serving.cert_file is not None:
+            tls = Tls(*_pair(self.settings))
+            await self._listen(Nobody(), tls, {}, open_things)
+            return self._refresh(tls)
+        certificate = ProbeCertificate([self.settings.service], self._wall)
+        held = certificate.take()
+        tls = Tls(held.certificate, held.key)
+        await self._listen(Nobody(), tls, {}, open_things)
+        return certificate.run(lambda held: _use(tls, held.certificate, held.key))
+
+    async def _listen(
+        self,
+        api: ApiServer | Nobody,
+        tls: Tls,
+        delegates: Mapping[str, Delegate],
+        open_things: AsyncExitStack,
+    ) -> MetricsServer:
+        """Listen; what is not open to everybody is asked of `api`.
+
+        Raises:
+            ConfigError: The address is taken.
+        """
+        serving = self.settings.serving
         self._server = server = MetricsServer(
             Answers(self.newest),
             self.documents,
@@ -139,17 +180,7 @@ class Adapter:
             raise ConfigError(
                 f"cannot listen on {where}: {(error.strerror or str(error)).lower()}"
             ) from error
-        renewing = (
-            certificate.run(lambda held: _use(tls, held.certificate, held.key))
-            if serving.cert_file is None
-            else self._refresh(tls)
-        )
-        return [
-            FrontProxyFollower(api, server.use_front_proxy).run(),
-            renewing,
-            self._advise(api, own),
-            *(delegate.run(self.documents.use_more) for delegate in delegates.values()),
-        ]
+        return server
 
     async def _first_pair(
         self, certificate: OwnCertificate, stopping: asyncio.Event

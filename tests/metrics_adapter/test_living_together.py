@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -16,9 +17,10 @@ from structlog.testing import capture_logs
 
 from autoscaler.core.errors import ConfigError
 from metrics_adapter import delegate
+from metrics_adapter.authority import DAY
 from metrics_adapter.incumbents import Owner, Registration, advice
 from metrics_adapter.targets import CUSTOM, EXTERNAL
-from tests.metrics_adapter.cluster import FakeCluster, FakeController, Loopback, say, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController, Loopback, raw, say, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
 from tests.metrics_adapter.plans import a_row, a_signal
 from tests.metrics_adapter.test_own_certificate import OWN, register, register_version
@@ -364,9 +366,46 @@ def test_without_any_api_the_plan_is_followed_all_the_same(
 ) -> None:
     adapter = start(groups=[])
 
-    assert adapter.address == ("", 0)
     assert adapter.adapter.newest.board is not None
     assert cluster.asked == []
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own certificate", "certificate in files"])
+def test_without_any_api_probes_are_answered_and_nothing_else(
+    start: Start, cluster: FakeCluster, own: bool
+) -> None:
+    """The Deployment's probes are the same; without an answer the kubelet would restart it."""
+    files = {"certFile": None, "keyFile": None} if own else {}
+    adapter = start(groups=[], serving_settings=files)
+    kubelet = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    kubelet.check_hostname, kubelet.verify_mode = False, ssl.CERT_NONE
+
+    def answer(path: str, *headers: str) -> tuple[int, bytes]:
+        lines = [f"GET {path} HTTP/1.1", "Host: a", "Connection: close", *headers]
+        found = raw(adapter.address, kubelet, "\r\n".join([*lines, "", ""]).encode())
+        return int(found.split()[1]), found
+
+    assert answer("/livez")[0] == answer("/readyz")[0] == 200
+    assert answer("/apis")[0] == 403
+    assert answer(f"{LIST}/namespaces/llm/load")[0] == 403
+    assert answer("/apis", "Authorization: Bearer adapter-token")[0] == 401
+
+    adapter.clock.now += 100
+    code, said = answer("/readyz")
+    assert code == 503
+    assert b"the newest plan is 100 s old" in said
+    assert answer("/livez")[0] == 200
+    assert cluster.asked == []
+
+
+def test_the_certificate_for_probes_is_renewed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrics_adapter.probes.LOOK_SECONDS", 0.02)
+    with capture_logs() as logs:
+        adapter = start(groups=[], serving_settings={"certFile": None, "keyFile": None})
+        adapter.wall.now += 21 * DAY
+        until(lambda: any(one["event"] == "certificate loaded" for one in logs))
 
 
 def test_keda_is_served_beside_the_apis_or_without_them(start: Start) -> None:
