@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 
 from autoscaler.adapters.kubernetes.annotations import KillSwitch
-from autoscaler.adapters.kubernetes.connection import Connection
+from autoscaler.adapters.kubernetes.connection import DEFAULT_LIMITS, ONCE_LIMITS, Connection
 from autoscaler.adapters.kubernetes.counts import Counts
 from autoscaler.adapters.kubernetes.drain import Drain, pod_loads
 from autoscaler.adapters.kubernetes.election import Durations, Election, own_identity
@@ -67,7 +67,8 @@ def compose(
         if refused:
             raise ConfigError(*(f"node pool {key}: {why}" for key, why in refused))
     log: Any = structlog.get_logger("cluster")
-    connection = Connection.open(settings.kubeconfig, settings.context)
+    limits = DEFAULT_LIMITS if follow else ONCE_LIMITS
+    connection = Connection.open(settings.kubeconfig, settings.context, limits=limits)
     identity = settings.identity or own_identity(socket.gethostname())
     leadership = _leadership(settings, connection, identity, clock, log)
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
@@ -93,6 +94,7 @@ def compose(
         paused=KillSwitch(
             connection, settings.namespace, say=log.warning, flag=settings.kill_switch
         ).read,
+        trouble=lambda: connection.failure,
     )
     journal = _journal(settings, fleet)
     drain = Drain(connection, deadline_seconds=_write_seconds(settings) / 2)
@@ -130,6 +132,7 @@ def compose(
         memories={"counts": counts, "series": observer},
         journal=journal,
         announce=aftermath.follow,
+        refused_seconds=lambda: connection.refused_seconds,
         close=close,
     )
 
@@ -151,12 +154,32 @@ def live_service(
             acting one keeps. It never writes there.
 
     Raises:
-        ConfigError: There is no way to Kubernetes; the message says why.
+        ConfigError: A workload names a source that is not configured, or there is no way to
+            Kubernetes; the message says why.
     """
+    refused = unconfigured(settings, files.loaded.fleet)
+    if refused:
+        raise ConfigError(*refused)
     parts = compose(
         settings, files.loaded.fleet, clock=wall, follow=follow, reads_state=from_saved_state
     )
     return Service(settings, files, parts, narrate=Narrator().narrate)
+
+
+def unconfigured(settings: Settings, fleet: FleetSpec) -> tuple[str, ...]:
+    """Return what to mend, a line for each source that a workload asks and nobody configured."""
+    known = {one.name for one in settings.all_sources}
+    asking: dict[str, list[str]] = {}
+    for workload in fleet.workloads:
+        if workload.spec.signals and workload.spec.source not in known:
+            asking.setdefault(workload.spec.source, []).append(workload.key)
+    there = f"configured are: {', '.join(sorted(known)) or 'none'}"
+    return tuple(
+        f"source {name!r} is not configured: {keys[0]}"
+        f"{f' and {len(keys) - 1} more' if len(keys) > 1 else ''} would see nothing; {there}; "
+        + ("--prometheus takes its address" if name == "default" else "`sources` lists such ones")
+        for name, keys in asking.items()
+    )
 
 
 def planner(settings: Settings) -> Callable[[FleetSpec], QueryPlan]:

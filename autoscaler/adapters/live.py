@@ -133,6 +133,7 @@ class _Nothing:
 
 
 _NOTHING: Final = _Nothing()
+_KUBERNETES: Final = "the Kubernetes API"
 
 UNREAD: Final = Intervention(
     InterventionKind.PAUSED, "everything is paused until the kill switch was read once"
@@ -156,6 +157,7 @@ class LiveObserver:
         pools: PoolSource,
         seconds: float,
         paused: Callable[[], Intervention | None] = lambda: None,
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
         """Look with these readers.
 
@@ -166,10 +168,12 @@ class LiveObserver:
             seconds: Longest that a look may take.
             paused: What pauses everything; None where nothing does. Until it has answered once,
                 everything is paused; while it does not answer later, its last answer holds.
+            trouble: Why the newest request to the Kubernetes API failed; empty if it did not.
         """
         self._signals, self._targets, self._pools = signals, targets, pools
         self._seconds = seconds
         self._paused = paused
+        self._trouble = trouble
         self._pause: Intervention | None = UNREAD
         self.latest: Snapshot | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="look")
@@ -186,9 +190,9 @@ class LiveObserver:
         }
         wait([one for one in asked.values() if one is not None], timeout=self._seconds)
         signals, unsigned = self._answer(asked["signals"], "Prometheus")
-        targets, untold = self._answer(asked["targets"], "the Kubernetes API")
-        pools, unpooled = self._answer(asked["pools"], "the Kubernetes API")
-        pause, unread = self._answer(asked["switch"], "the Kubernetes API")
+        targets, untold = self._answer(asked["targets"], _KUBERNETES)
+        pools, unpooled = self._answer(asked["pools"], _KUBERNETES)
+        pause, unread = self._answer(asked["switch"], _KUBERNETES)
         # Not read this time: what was read last still holds.
         self._pause = self._pause if unread is not None else pause
         everywhere = () if self._pause is None else (self._pause,)
@@ -248,7 +252,8 @@ class LiveObserver:
             return None, Gap(GapReason.ERROR, f"{whom} has not answered the cycle before yet")
         if not future.done():
             late = f"{whom} did not answer within {self._seconds:g} s"
-            return None, Gap(GapReason.ERROR, late)
+            why = self._trouble() if whom == _KUBERNETES else ""
+            return None, Gap(GapReason.ERROR, f"{late}: {why}" if why else late)
         try:
             return future.result(), None
         except ObservationError as error:

@@ -24,6 +24,9 @@ from autoscaler.state import adopt
 from autoscaler.telemetry.latest import Latest
 from autoscaler.telemetry.report import CycleReport, Mode
 
+REFUSED_SECONDS: Final = 3.0
+"""A process that looks once waits no longer for the lease where nobody listens."""
+
 ACTIONS_AT_ONCE: Final = 16
 """Changes that are made side by side: one that hangs holds up no other."""
 
@@ -179,11 +182,14 @@ class Service:
         """Run a single cycle, as the leader if that can be had.
 
         Args:
-            wait_seconds: How long to wait for the lease.
+            wait_seconds: How long to wait for the lease; less where nobody listens at the
+                cluster's address.
         """
         self._parts.leadership.start()
         end = self._monotonic() + wait_seconds
         while not self._parts.leadership.is_leader() and self._monotonic() < end:
+            if self._parts.refused_seconds() > REFUSED_SECONDS:
+                break
             time.sleep(0.05)
         return self.tick()
 

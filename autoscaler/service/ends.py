@@ -102,6 +102,7 @@ class Parts:
         memories: Ends that remember something of each workload; kept with the state, by name.
         journal: Keeps the cycles; None where none are kept.
         announce: Tells the cluster (events) what was done, and tidies up.
+        refused_seconds: For how long nobody has listened at the cluster's address.
         close: Ends threads and connections.
     """
 
@@ -114,4 +115,5 @@ class Parts:
     memories: Mapping[str, Remembering] = field(default_factory=dict)
     journal: LastingJournal | None = None
     announce: Callable[[FleetSpec, Cycle], None] = lambda fleet, cycle: None
+    refused_seconds: Callable[[], float] = lambda: 0.0
     close: Callable[[], None] = _nothing

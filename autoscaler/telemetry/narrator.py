@@ -18,6 +18,9 @@ once, and one line says so better."""
 _QUIET: Final = frozenset({InterventionKind.PAUSED, InterventionKind.REPLICAS})
 """What a person has done on purpose is told, and is no warning."""
 
+_OURS: Final = frozenset({"leading", "shadow"})
+"""What we are ourselves: no warning, and told once."""
+
 
 class Narrator:
     """Writes the log of cycles. Not for several threads."""
@@ -137,7 +140,9 @@ def _of_service(report: CycleReport) -> Iterator[tuple[str, str, str]]:
         yield "journal down", "", report.journal_problem
     if report.missed:
         yield "cycles missed", "", f"cycles take longer than {report.interval_seconds:g} s"
-    if report.leader:
+    if report.mode is Mode.SHADOW:
+        yield "shadow", "", "decisions are recorded, nothing is changed"
+    elif report.leader:
         yield "leading", "", "this process acts"
 
 
@@ -146,13 +151,15 @@ _WHAT: Final = {
     "cycles missed": "",
     "journal down": "",
     "leading": "",
+    "shadow": "",
     "source down": "source",
 }
 """What the name of a state is of; of a workload, unless it stands here."""
 
 
 def _line(told: Told) -> tuple[str, str, dict[str, Any]]:
-    quiet = told.kind in _QUIET or told.kind == "leading"
+    lasting = told.kind in _OURS
+    quiet = told.kind in _QUIET or lasting
     what = _WHAT.get(told.kind, "workload")
     facts: dict[str, Any] = {what: told.name} if what and told.name else {}
     if told.stage is not Stage.BEGAN:
@@ -161,8 +168,8 @@ def _line(told: Told) -> tuple[str, str, dict[str, Any]]:
     match told.stage:
         case Stage.BEGAN:
             return "info" if quiet else "warning", told.kind, facts
-        case Stage.LASTS if told.kind == "leading":
-            return "debug", "still leading", facts
+        case Stage.LASTS if lasting:
+            return "debug", f"still {told.kind}", facts
         case Stage.LASTS:
             return "info" if quiet else "warning", f"still {told.kind}", facts
         case Stage.ENDED:

@@ -222,6 +222,24 @@ def test_who_is_late_delays_nobody_and_is_not_asked_again_before_he_is_back(
     assert slow.asked == 2
 
 
+def test_why_the_cluster_is_late_is_told_where_it_is_known(gate: threading.Event) -> None:
+    watching = LiveObserver(
+        signals=GOOD_SIGNALS,  # type: ignore[arg-type]
+        targets=Reader(dict, gate),  # type: ignore[arg-type]
+        pools=GOOD_POOLS,  # type: ignore[arg-type]
+        seconds=0.05,
+        trouble=lambda: "connection refused",
+    )
+
+    snapshot = watching.observe(FLEET, NOON)
+    gate.set()
+    watching.close()
+
+    assert snapshot.missing[CHAT.key].detail == (
+        "the Kubernetes API did not answer within 0.05 s: connection refused"
+    )
+
+
 def test_the_kill_switch_pauses_everything() -> None:
     pause = Intervention(InterventionKind.PAUSED, "everything is paused")
     switch: list[Callable[[], Intervention | None]] = [lambda: pause]

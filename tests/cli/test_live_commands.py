@@ -1,6 +1,8 @@
 """run --once, and explain against a live cluster or a running controller."""
 
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from autoscaler.telemetry.access import ServerSettings
 from autoscaler.telemetry.http import TelemetryServer
 from tests.cli.conftest import Ran
 from tests.fakes.kubernetes import FakeApiServer, objects
+from tests.fakes.kubernetes.client import write_kubeconfig
 from tests.fakes.prometheus_double import Asked, Line, PrometheusDouble, always
 
 Run = Callable[..., Ran]
@@ -137,6 +140,51 @@ def test_once_fails_where_the_change_is_refused(
     assert ran.code == 1
     assert "no: " in ran.out
     assert "grant the verb patch" in ran.out
+
+
+def test_a_source_that_is_not_configured_is_refused_at_the_start(
+    run: Run, live: tuple[str, ...], api: FakeApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_eu(name: str) -> str:
+        text = POLICY.replace("name: chat", f"name: {name}")
+        return text.replace("  actuation", "  source: eu\n  actuation")
+
+    Path("policy.yaml").write_text(f"{POLICY}---\n{at_eu('far')}---\n{at_eu('farther')}")
+    monkeypatch.setenv("AUTOSCALER_PROMETEUS", "http://prometheus:9090")
+
+    ran = run("run", "policy.yaml", *live[2:])
+
+    warning, default, eu = ran.err.splitlines()
+    assert ran.code == 2
+    assert warning.startswith("warning: AUTOSCALER_PROMETEUS: no setting has this name")
+    assert default == (
+        "source 'default' is not configured: llm/chat would see nothing; configured are: "
+        "none; --prometheus takes its address"
+    )
+    assert eu == (
+        "source 'eu' is not configured: llm/far and 1 more would see nothing; configured are: "
+        "none; `sources` lists such ones"
+    )
+
+
+def test_once_gives_up_soon_where_nobody_listens_and_says_what_happened(
+    run: Run, prometheus: PrometheusDouble, tmp_path: Path
+) -> None:
+    with socket.socket() as one:  # bound, and nobody listens: every connection is refused
+        one.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{one.getsockname()[1]}"
+        Path("policy.yaml").write_text(POLICY)
+        kubeconfig = write_kubeconfig(tmp_path / "nobody", host)
+        ends = "--prometheus", prometheus.url, "--kubeconfig", str(kubeconfig)
+        began = time.monotonic()
+
+        ran = run("run", "policy.yaml", "--once", *ends, "--set", "leaseSeconds=600")
+
+    assert ran.code == 1
+    assert f"no answer from {host}: connection refused" in ran.out
+    assert "nothing was changed: get leases" in ran.err
+    # The lease alone would have been waited for ten minutes.
+    assert time.monotonic() - began < 120
 
 
 def test_wrong_settings_are_told_before_anything_is_asked(

@@ -36,12 +36,17 @@ def told(*reports: CycleReport, narrator: Narrator | None = None) -> list[Line]:
 
 
 def events(lines: list[Line]) -> list[str]:
-    return [line["event"] for line in lines if line["event"] != "leading"]
+    return [line["event"] for line in lines if line["event"] not in ("leading", "shadow")]
 
 
 def blind(at: float = NOON) -> CycleReport:
     gap = Gap(GapReason.ERROR, "timeout")
     return a_report({CHAT.key: seen(2, at=at, missing={"load": gap})}, at=at)
+
+
+def shadowed(at: float = NOON) -> CycleReport:
+    watched = {CHAT.key: seen(5, at=at, signals={"load": 50.0})}
+    return a_report(watched, at=at, mode=Mode.SHADOW)
 
 
 def still(at: float = NOON) -> CycleReport:
@@ -181,6 +186,21 @@ def test_a_leader_tells_that_it_leads_and_no_longer_does() -> None:
 
     assert [one["event"] for one in first] == ["leading"]
     assert [one["event"] for one in then] == ["no longer leading"]
+
+
+def test_in_shadow_mode_nobody_says_that_this_process_acts() -> None:
+    narrator = Narrator()
+
+    (line,) = told(shadowed(), narrator=narrator)
+    with capture_logs() as later:
+        narrator.narrate(shadowed(NOON + 700))
+
+    assert (line["event"], line["log_level"]) == ("shadow", "info")
+    assert line["reason"] == "decisions are recorded, nothing is changed"
+    assert [(one["event"], one["log_level"]) for one in later] == [
+        ("still shadow", "debug"),
+        ("cycle", "debug"),
+    ]
 
 
 def test_leading_for_long_is_no_news() -> None:

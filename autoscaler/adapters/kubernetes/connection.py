@@ -1,5 +1,7 @@
 """One connection to an API server: raw JSON, deadlines, retries, errors in one clear line."""
 
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +50,7 @@ class Limits:
         deadline_seconds: For one request with all its retries, where the caller names none.
         first_wait_seconds: Before the first retry; it doubles with each further one.
         longest_wait_seconds: Between two tries, unless the server asks for longer.
+        unsent_seconds: How long to go on trying where nobody listens, or the name is unknown.
         pool: Connections that are kept open: as many as threads ask at once, watches included.
     """
 
@@ -56,10 +59,13 @@ class Limits:
     deadline_seconds: float = 15.0
     first_wait_seconds: float = 0.2
     longest_wait_seconds: float = 5.0
+    unsent_seconds: float = math.inf
     pool: int = 64
 
 
 DEFAULT_LIMITS: Final = Limits()
+ONCE_LIMITS: Final = Limits(unsent_seconds=1.0)
+"""For a process that looks once: whoever waits for it learns soon that nobody listens."""
 
 
 class Stream:
@@ -135,6 +141,8 @@ class Connection:
         client: Any = ApiClient
         self._client: Any = client(configuration)
         self._client.user_agent = "inference-autoscaler"
+        self._failure = ""
+        self._refused_at: float | None = None
         self._signing = threading.Lock()
 
     @classmethod
@@ -160,9 +168,11 @@ class Connection:
         try:
             _load(configuration, str(kubeconfig) if kubeconfig else None, context)
         except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            place = kubeconfig or "in the cluster or kubeconfig"
+            usual = os.environ.get("KUBECONFIG", "~/.kube/config")
+            place = kubeconfig or f"{usual}, as we are in no pod"
             raise ConfigError(
-                f"{place}: no usable Kubernetes configuration: {one_line(str(error))}"
+                f"{place}: no usable Kubernetes configuration: {one_line(str(error)).rstrip('.')}; "
+                f"--kubeconfig names another (`autoscaler backtest` needs no cluster)"
             ) from error
         return cls(configuration, limits=limits)
 
@@ -175,6 +185,17 @@ class Connection:
     def verified(self) -> bool:
         """Whether the API server's certificate is checked; only a kubeconfig can switch it off."""
         return bool(self._configuration.verify_ssl)
+
+    @property
+    def failure(self) -> str:
+        """Why the newest request failed that got no answer; empty where one came since."""
+        return self._failure
+
+    @property
+    def refused_seconds(self) -> float:
+        """For how long nobody has listened at the address; 0 while somebody does."""
+        at = self._refused_at
+        return 0.0 if at is None else self.monotonic() - at
 
     def close(self) -> None:
         """Give the idle connections back."""
@@ -228,7 +249,8 @@ class Connection:
                 return self._once(what, method, path, query, body, content_type, end)
             except KubernetesError as error:
                 wait = self.wait_after(tries, error)
-                if not (retry and error.passes) or self.monotonic() + wait >= end:
+                left = end if error.sent else min(end, began + self.limits.unsent_seconds)
+                if not (retry and error.passes) or self.monotonic() + wait >= left:
                     if tries == 1:
                         raise
                     raise KubernetesError(
@@ -314,9 +336,11 @@ class Connection:
                 f"{what}: no request could be made: {self._said(error)}", asked=what, sent=False
             ) from error
         try:
-            return self._client.call_api(*request, _request_timeout=waits).response
+            response = self._client.call_api(*request, _request_timeout=waits).response
         except (*_NETWORK, OpenApiException, ValueError) as error:
             raise self._broken(what, error) from error
+        self._failure, self._refused_at = "", None
+        return response
 
     def _read(self, what: Asked, response: Any, end: float) -> bytes:
         """Read a body to its end; a server that sends a byte a second does not hold us up."""
@@ -340,11 +364,13 @@ class Connection:
         return wait + (error.retry_after or 0.0)
 
     def _broken(self, what: Asked, error: BaseException) -> KubernetesError:
-        return KubernetesError(
-            f"{what}: no answer from {self.host}: {self._said(error)}",
-            asked=what,
-            sent=not isinstance(error, _NOT_SENT),
-        )
+        sent = not isinstance(error, _NOT_SENT)
+        if sent:
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = self.monotonic()
+        self._failure = f"no answer from {self.host}: {self._said(error)}"
+        return KubernetesError(f"{what}: {self._failure}", asked=what, sent=sent)
 
     def _said(self, error: BaseException) -> str:
         reason = getattr(error, "reason", None)  # what an SSL error or an ApiException wraps

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import trustme
 import yaml
 from kubernetes.client import Configuration
+from kubernetes.config import ConfigException
 from urllib3.exceptions import ConnectTimeoutError, ProtocolError
 
 from autoscaler.adapters.kubernetes.connection import Connection, Limits, _plain
@@ -328,6 +330,70 @@ def test_only_the_kubeconfig_can_switch_verification_off(tmp_path: Path) -> None
 
     assert not connection.verified
     connection.close()
+
+
+def test_nobody_listening_is_remembered_until_somebody_answers(api: FakeApiServer) -> None:
+    now = [100.0]
+    waits: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    hurried = replace(HASTY, first_wait_seconds=0.4, longest_wait_seconds=5.0, unsent_seconds=1.0)
+    configuration = Configuration(host="http://127.0.0.1:1")
+    connection = Connection(
+        configuration,
+        limits=hurried,
+        monotonic=lambda: now[0],
+        pause=pause,
+        chance=lambda: 1.0,
+    )
+
+    assert (connection.failure, connection.refused_seconds) == ("", 0.0)
+    with pytest.raises(KubernetesError, match=r"connection refused \(tried 2 times"):
+        connection.get(CHAT, deadline_seconds=60.0)
+    now[0] += 5.0
+
+    assert waits == [0.4], "the next wait would be beyond the second that is given"
+    assert connection.failure == "no answer from http://127.0.0.1:1: connection refused"
+    assert connection.refused_seconds == pytest.approx(5.4)
+
+    connection._client.configuration.host = api.address
+    connection.get(CHAT)
+    assert (connection.failure, connection.refused_seconds) == ("", 0.0)
+    connection.close()
+
+
+def test_who_listens_and_breaks_off_is_not_nobody(api: FakeApiServer) -> None:
+    api.faults.add(times=1, breaks=Break.RESET)
+    connection = patient(api, [])
+
+    with pytest.raises(KubernetesError):
+        connection.ask("GET", CHAT, retry=False)
+
+    assert connection.failure.startswith(f"no answer from {api.address}: ")
+    assert connection.refused_seconds == 0.0
+    connection.close()
+
+
+def test_without_a_kubeconfig_it_says_which_was_looked_for_and_how_to_name_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(*_: object, **__: object) -> None:
+        raise ConfigException("Invalid kube-config file. No configuration found.")
+
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")
+    monkeypatch.setattr("autoscaler.adapters.kubernetes.connection.load_kube_config", nothing)
+
+    with pytest.raises(ConfigError) as told:
+        Connection.open()
+
+    assert str(told.value) == (
+        "/nowhere/config, as we are in no pod: no usable Kubernetes configuration: Invalid "
+        "kube-config file. No configuration found; --kubeconfig names another "
+        "(`autoscaler backtest` needs no cluster)"
+    )
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:
