@@ -22,6 +22,8 @@ from tests.metrics_adapter.aggregating import (
     SERVICES,
     AggregatingApiServer,
     adapter_behind,
+    collection,
+    documents,
 )
 from tests.metrics_adapter.cluster import HPA, FakeController, raw, until
 from tests.metrics_adapter.conftest import Running
@@ -253,6 +255,47 @@ def test_whoever_is_registered_at_an_older_version_alone_is_seen_with_our_rights
     ]
     text = advice(ours, own, CUSTOM_GROUP, delegates=False, beside=beside)
     assert text.startswith(f"APIService {name} belongs to prometheus-adapter")
+
+
+def test_whoever_is_passed_on_to_finds_our_account_allowed_with_the_manifest_for_it(
+    api: AggregatingApiServer, adapter: Running
+) -> None:
+    """He asks the API server about our account, as custom-metrics adapters do."""
+    account = f"system:serviceaccount:{OURS}:{OURS}-metrics"
+
+    def may(**attributes: str) -> bool:
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": account,
+                "groups": ["system:serviceaccounts", "system:authenticated"],
+                "resourceAttributes": {"namespace": "llm", **attributes},
+            },
+        }
+        found = api.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        return bool(found["status"]["allowed"])
+
+    def external() -> bool:
+        return may(verb="list", group="external.metrics.k8s.io", resource="s0-cron")
+
+    def custom() -> bool:
+        return may(
+            verb="get",
+            group="custom.metrics.k8s.io",
+            resource="pods",
+            subresource="http_requests",
+            name="*",
+        )
+
+    assert (external(), custom()) == (False, False)
+
+    for document in documents("delegates.yaml"):
+        api.create(collection(document), document)
+
+    until(lambda: external() and custom(), 30)
+    assert not may(verb="list", group="", resource="secrets")
+    assert not may(verb="delete", group="external.metrics.k8s.io", resource="s0-cron")
 
 
 def _cycle(adapter: Running) -> str:

@@ -229,6 +229,39 @@ def test_without_a_word_the_adapter_asks_where_the_controller_listens() -> None:
     assert ServerSettings().port == default.listen_port
 
 
+def test_the_manifest_for_delegates_shows_settings_that_are_read(tmp_path: Path) -> None:
+    text = (MANIFESTS / "delegates.yaml").read_text(encoding="utf-8")
+    shown = [line[3:] for line in text.splitlines() if line.startswith("#   ")]
+
+    delegates = read_settings(written(tmp_path, "\n".join(shown))).delegates.by_group()
+
+    assert set(delegates) == set(read_settings().groups)
+
+
+def test_who_is_passed_on_may_be_asked_by_the_account_that_asks() -> None:
+    found = {
+        one["kind"]: one
+        for one in yaml.safe_load_all((MANIFESTS / "delegates.yaml").read_text(encoding="utf-8"))
+    }
+    (account,) = [
+        one["metadata"]
+        for one in yaml.safe_load_all((MANIFESTS / "rbac.yaml").read_text(encoding="utf-8"))
+        if one["kind"] == "ServiceAccount"
+    ]
+    role, binding = found["ClusterRole"], found["ClusterRoleBinding"]
+
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    ]
+    assert {
+        (group, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for verb in rule["verbs"]
+    } == {("external.metrics.k8s.io", "list"), ("custom.metrics.k8s.io", "get")}
+
+
 def test_no_manifest_skips_the_check_of_a_certificate() -> None:
     for path in MANIFESTS.glob("*.yaml"):
         assert "insecureSkipTLSVerify" not in path.read_text(encoding="utf-8")
