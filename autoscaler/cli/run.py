@@ -109,6 +109,8 @@ def _until_stopped(service: "Service", settings: "Settings") -> None:
 
 def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:
     """Run one cycle, print it, and end with 1 where something was not seen or not done."""
+    from autoscaler.telemetry.sight import said_once
+
     try:
         report = service.once(wait_seconds=settings.lease_seconds + settings.retry_seconds)
     finally:
@@ -122,6 +124,8 @@ def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:
         names = ("workload", "current", "replicas", "reason", "done")
         head, *lines = columns([names, *([row[name] for name in names] for row in rows)])
         texts = [f"{row['workload']}: {row['text']}" for row in rows]
+        decisions = report.cycle.plan.decisions.values()
+        texts[: len(decisions)] = map(said_once, decisions, texts)
         emit("\n".join([bold(head), *lines, "", *texts]))
     if trouble:
         say(f"nothing was changed: {trouble}")

@@ -22,6 +22,8 @@ def trail(
     sized: "NodePoolDecision | None" = None,
 ) -> list[str]:
     """Return a decision as lines for a person, with that of its node pool beside it."""
+    from autoscaler.telemetry.sight import said_once
+
     now = cycle.plan.now
     since = "" if first is None else f" ({now - first:+g} s since the first cycle)"
     lines = [f"{bold(decision.workload)} at {utc(now)}{since}"]
@@ -35,7 +37,7 @@ def trail(
         lines += ["", bold(f"node pool {sized.pool}"), *_nodes(cycle, sized)]
         lines += [f"  {bold(change)} ({sized.reason}): {sized.text}"]
         lines += _actions(cycle, sized.pool)
-    return lines
+    return said_once(decision, "\n".join(lines), "as above").split("\n")
 
 
 def _actions(cycle: "Cycle", key: str) -> list[str]:

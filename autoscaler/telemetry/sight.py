@@ -1,9 +1,13 @@
 """Whether a workload is decided with open eyes, and by what names its policies are shown."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from autoscaler.core.decision import Cycle, Decision, Proposal, Reason
 from autoscaler.core.observation import GapReason
+
+_LONG_CAUSE: Final = 30
+"""Letters of a cause that is not told twice: a shorter one is no longer than what replaces it."""
 
 
 def why_blind(cycle: Cycle, decision: Decision) -> str:
@@ -24,7 +28,24 @@ def why_blind(cycle: Cycle, decision: Decision) -> str:
     gaps = seen.missing.values() if seen is not None else ()
     if decision.current == 0 and all(gap.reason is GapReason.EMPTY for gap in gaps):
         return ""
-    return "; ".join(f"{one.policy}: {one.why}" for one in decision.proposals)
+    return said_once(decision, "; ".join(f"{one.policy}: {one.why}" for one in decision.proposals))
+
+
+def said_once(decision: Decision, text: str, again: str = "the same") -> str:
+    """Return a text in which each long cause stands once.
+
+    A source that is down is the cause of every signal and of every policy that rests on one.
+
+    Args:
+        decision: Whose readings name the causes.
+        text: What is to be shown of it.
+        again: What stands for a cause from its second time on.
+    """
+    causes = {one.why for one in decision.readings if len(one.why) >= _LONG_CAUSE}
+    for cause in sorted(causes, key=lambda one: (-len(one), one)):
+        before, found, after = text.partition(cause)
+        text = before + found + after.replace(cause, again)
+    return text
 
 
 def why_held(decision: Decision) -> str:

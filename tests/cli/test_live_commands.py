@@ -187,6 +187,22 @@ def test_once_gives_up_soon_where_nobody_listens_and_says_what_happened(
     assert time.monotonic() - began < 120
 
 
+def test_a_prometheus_that_is_gone_is_told_once_for_all_policies(
+    once: Callable[..., Ran], live: tuple[str, ...]
+) -> None:
+    Path("policy.yaml").write_text(
+        f"{POLICY}    - {{type: watermark, signal: queue_length, high: 9, low: 1}}\n"
+    )
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        ran = once("--prometheus", f"http://127.0.0.1:{one.getsockname()[1]}")
+
+    said = ran.out.partition("llm/chat: ")[2]
+    assert ran.code == 1
+    assert said.count("connection refused") == 1
+    assert "(the same)" in said
+
+
 def test_wrong_settings_are_told_before_anything_is_asked(
     run: Run, live: tuple[str, ...], api: FakeApiServer
 ) -> None:
