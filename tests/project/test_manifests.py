@@ -14,7 +14,10 @@ from autoscaler.config import load_fleet
 from autoscaler.core.workload import ScaledWorkload
 from autoscaler.settings import Settings, read_settings
 from autoscaler.telemetry import routes
+from tests.fakes.envtest import RealApiServer, real_api_server
 from tests.project.tree import ROOT, files_ending
+
+__all__ = ["real_api_server"]
 
 MANIFESTS: Final = ROOT / "manifests"
 CONTROLLER: Final = MANIFESTS / "controller"
@@ -217,3 +220,32 @@ def test_the_image_is_the_one_that_kustomize_renames() -> None:
     (renamed,) = plan["images"]
 
     assert CONTAINER["image"] == f"{renamed['name']}:{renamed['newTag']}"
+
+
+@pytest.mark.slow
+def test_a_real_api_server_takes_every_object_and_the_pod(real_api_server: RealApiServer) -> None:
+    """In a namespace of the test's own: other tests need ours without its label."""
+    place = "restricted-place"
+    labels = OBJECTS["Namespace", OURS]["metadata"]["labels"]
+    real_api_server.create("/api/v1/namespaces", {"metadata": {"name": place, "labels": labels}})
+    rules = {"manager": "kubectl", "dryRun": "All", "fieldValidation": "Strict"}
+
+    for one in OBJECTS.values():
+        meta = {
+            **one["metadata"],
+            **({"namespace": place} if "namespace" in one["metadata"] else {}),
+        }
+        root = "/api/v1" if one["apiVersion"] == "v1" else f"/apis/{one['apiVersion']}"
+        within = f"/namespaces/{place}" if "namespace" in meta else ""
+        path = f"{root}{within}/{one['kind'].lower()}s/{meta['name']}"
+        taken = real_api_server.apply(path, {**one, "metadata": meta}, **rules)
+        assert taken["kind"] == one["kind"]
+
+    account = {"metadata": {"name": POD["serviceAccountName"]}}
+    real_api_server.create(f"/api/v1/namespaces/{place}/serviceaccounts", account)
+    careless = {**CONTAINER, "securityContext": {}}
+    pods = f"/api/v1/namespaces/{place}/pods"
+    for container, status in ((CONTAINER, 201), (careless, 403)):
+        pod = {"metadata": {"name": "one"}, "spec": {**POD, "containers": [container]}}
+        answer = real_api_server.request("POST", pods, pod, dryRun="All")
+        assert answer.status == status, answer.body
