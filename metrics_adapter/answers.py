@@ -1,21 +1,32 @@
 """Values as documents: what the newest board says to one request."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator
 from typing import Any, Final
 
 import orjson
 
-from metrics_adapter.board import Board, Scaled, Value, resource_of, rfc3339, share
+from autoscaler.core.integers import INT64_MAX
+from metrics_adapter.board import Board, resource_of
 from metrics_adapter.newest import Newest
-from metrics_adapter.pods import Pod
+from metrics_adapter.pods import Owned
 from metrics_adapter.selectors import EVERYTHING, Selector, SelectorError, parse
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import Custom, External
+from metrics_adapter.values import DESIRED, Scaled, Value, rfc3339, share
 
 _EXTERNAL: Final = (
     b'{"kind":"ExternalMetricValueList","apiVersion":"external.metrics.k8s.io/v1beta1",'
     b'"metadata":{},"items":['
 )
+_CUSTOM: Final = (
+    b'{"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta2",'
+    b'"metadata":{},"items":['
+)
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+"""Bytes of the items of one answer."""
+
+Steps = Generator[None, None, bytes]
+"""Small steps of work that end with the answer; between them others have their turn."""
 
 
 class UnknownMetricError(RefusalError):
@@ -23,13 +34,13 @@ class UnknownMetricError(RefusalError):
 
 
 class Answers:
-    """Answers from the newest board."""
+    """Answers from the newest board; whatever plan comes meanwhile."""
 
     def __init__(self, newest: Newest) -> None:
         """Answer from `newest`."""
         self._newest = newest
 
-    def external(self, asked: External, selector_text: str) -> bytes:
+    def external(self, asked: External, selector_text: str) -> Steps:
         """Return an ExternalMetricValueList: each value that the selector matches.
 
         Raises:
@@ -37,24 +48,32 @@ class Answers:
                 missing, stale or of no use (503): a sum without it would be wrong.
         """
         selector = read_selector("labelSelector", selector_text)
-        board = self._known()
+        board = self._known(asked.metric)
         group = board.groups.get((asked.namespace, asked.metric))
         if group is None:
             raise self._unknown(
                 f"no workload in namespace {asked.namespace} has a metric {asked.metric}"
             )
         self._check_age()
-        values = group.select(selector)
-        if not values:
+        candidates = tuple(group.candidates(selector))
+        now = self._newest.now()
+        items, total = [], 0.0
+        for value in candidates:
+            if selector.matches(value.labels):
+                _check(value, now)
+                items.append(value.item)
+                total += value.number
+            yield
+        if not items:
             raise RefusalError(
                 404,
                 f"no workload in namespace {asked.namespace} with a metric {asked.metric} "
                 f"has labels {selector_text}",
             )
-        self.check(values)
-        return _EXTERNAL + b",".join([value.item for value in values]) + b"]}"
+        _check_sum(total)
+        return _EXTERNAL + b",".join(items) + b"]}"
 
-    def objects(self, asked: Custom, selector_text: str, metric_text: str) -> bytes:
+    def objects(self, asked: Custom, selector_text: str, metric_text: str) -> Steps:
         """Return a MetricValueList: one item for each scaled object.
 
         Raises:
@@ -62,39 +81,40 @@ class Answers:
         """
         selector = read_selector("labelSelector", selector_text)
         metric_selector = read_selector("metricLabelSelector", metric_text)
-        board = self._known()
-        values = self._of_objects(board, asked)
+        candidates = self._of_objects(self._known(asked.metric), asked)
+        values = []
+        for value in candidates:
+            if resource_of(value.target) == asked.resource:
+                values.append(value)
+            yield
         if not values:
             raise self._unknown(
                 f"no workload in namespace {asked.namespace} scales {asked.resource} "
                 f"{asked.name} and has a metric {asked.metric}"
             )
         self._check_age()
-        if asked.name == "*":
-            values = [value for value in values if selector.matches(value.object_labels)]
-        values = [value for value in values if metric_selector.matches(value.labels)]
-        if not values:
+        now = self._newest.now()
+        page = Page(asked.metric, metric_selector)
+        for value in values:
+            chosen = asked.name != "*" or selector.matches(value.object_labels)
+            if chosen and metric_selector.matches(value.labels):
+                _check(value, now)
+                page.add(_object(asked.namespace, value.target), value, value.quantity)
+            yield
+        if not page.items:
             raise RefusalError(
                 404, f"no {asked.resource} with a metric {asked.metric} matches the selector"
             )
-        self.check(values)
-        return metric_values(
-            asked.metric,
-            metric_selector,
-            ((_object(asked.namespace, value.target), value, value.quantity) for value in values),
-        )
+        return page.body()
 
-    def _of_objects(self, board: Board, asked: Custom) -> list[Value]:
+    def _of_objects(self, board: Board, asked: Custom) -> tuple[Value, ...]:
         if asked.name != "*":
             of_one = board.objects.get((asked.namespace, asked.resource, asked.name), {})
-            return of_one.get(asked.metric, [])
+            return tuple(of_one.get(asked.metric, ()))
         group = board.groups.get((asked.namespace, asked.metric))
-        found = group.values if group is not None else []
-        return [value for value in found if resource_of(value.target) == asked.resource]
+        return tuple(group.values) if group is not None else ()
 
-    def pods(
-        self, asked: Custom, selector_text: str, metric_text: str, pods: Sequence[Pod]
-    ) -> bytes:
+    def pods(self, asked: Custom, selector_text: str, metric_text: str, pods: Owned) -> Steps:
         """Return a MetricValueList: one item for each pod of a workload that has the metric.
 
         Of a total (queue, arrivals, throughput) each pod shows an equal share, so that an average
@@ -104,7 +124,7 @@ class Answers:
             asked: What is asked for.
             selector_text: Which pods, by their labels.
             metric_text: Which values, by their labels.
-            pods: Every pod of the namespace.
+            pods: Those of the namespace, by their controller.
 
         Raises:
             RefusalError: As for external metrics.
@@ -112,24 +132,25 @@ class Answers:
         selector = read_selector("labelSelector", selector_text)
         metric_selector = read_selector("metricLabelSelector", metric_text)
         known = self.check_pods(asked)
-        items: list[tuple[dict[str, str], Value, str]] = []
-        for value in (one for one in known if metric_selector.matches(one.labels)):
-            owned = [pod for pod in pods if pod.belongs_to(value.target)]
-            chosen = [
-                pod
-                for pod in owned
-                if asked.name in ("*", pod.name) and selector.matches(pod.labels)
-            ]
-            if chosen:
-                self.check([value])
+        now = self._newest.now()
+        page, total = Page(asked.metric, metric_selector), 0.0
+        for value in known:
+            owned = pods.get((value.target.kind, value.target.name), ())
+            if owned and metric_selector.matches(value.labels):
                 quantity = share(value, len(owned))
-                items += [
-                    (_described(asked.namespace, "Pod", "v1", pod.name), value, quantity)
-                    for pod in chosen
-                ]
-        if not items:
+                number = value.number / len(owned) if value.shared else value.number
+                for pod in owned:
+                    if asked.name in ("*", pod.name) and selector.matches(pod.labels):
+                        _check(value, now)
+                        described = _described(asked.namespace, "Pod", "v1", pod.name)
+                        page.add(described, value, quantity)
+                        total += number
+                    yield
+            yield
+        if not page.items:
             raise RefusalError(404, f"no pod with a metric {asked.metric} matches the selector")
-        return metric_values(asked.metric, metric_selector, items)
+        _check_sum(total)
+        return page.body()
 
     def check_pods(self, asked: Custom) -> list[Value]:
         """Return the values that pods may show.
@@ -137,7 +158,7 @@ class Answers:
         Raises:
             RefusalError: There are none (404), or the plan is too old (503).
         """
-        group = self._known().groups.get((asked.namespace, asked.metric))
+        group = self._known(asked.metric).groups.get((asked.namespace, asked.metric))
         known = [one for one in group.values if one.shared is not None] if group else []
         if not known:
             raise self._unknown(
@@ -147,15 +168,16 @@ class Answers:
         self._check_age()
         return known
 
-    def _known(self) -> Board:
+    def _known(self, metric: str) -> Board:
         """Return the newest board, however old: names are known from it.
 
         Raises:
-            RefusalError: There is none (503).
+            RefusalError: There is none (503). Any name but one may then be somebody else's.
         """
         board = self._newest.board
         if board is None:
-            raise RefusalError(503, self._newest.lacks())
+            refusal = RefusalError if metric == DESIRED else UnknownMetricError
+            raise refusal(503, self._newest.lacks())
         return board
 
     def _check_age(self) -> None:
@@ -167,17 +189,17 @@ class Answers:
         lacks = self._newest.lacks()
         return UnknownMetricError(503, lacks) if lacks else UnknownMetricError(404, message)
 
-    def check(self, values: Iterable[Value]) -> None:
-        """Return if every value may be answered now.
 
-        Raises:
-            RefusalError: One may not (503).
-        """
-        now = self._newest.now()
-        for value in values:
-            lacks = value.lacks(now)
-            if lacks:
-                raise RefusalError(503, f"{value.workload}: {lacks}")
+def _check(value: Value, now: float) -> None:
+    lacks = value.lacks(now)
+    if lacks:
+        raise RefusalError(503, f"{value.workload}: {lacks}")
+
+
+def _check_sum(total: float) -> None:
+    """Refuse values whose sum, which the HPA makes in thousandths in 64 bits, would overflow."""
+    if total * 1000.0 >= float(INT64_MAX):
+        raise RefusalError(503, f"the values that match add up to {total:g}: no HPA can add them")
 
 
 def _object(namespace: str, target: Scaled) -> dict[str, str]:
@@ -188,27 +210,38 @@ def _described(namespace: str, kind: str, api_version: str, name: str) -> dict[s
     return {"kind": kind, "namespace": namespace, "name": name, "apiVersion": api_version}
 
 
-def metric_values(
-    metric: str, selector: Selector, items: Iterable[tuple[dict[str, str], Value, str]]
-) -> bytes:
-    """Return a MetricValueList of described objects with their value and quantity."""
-    shown = _label_selector(selector)
-    return orjson.dumps(
-        {
-            "kind": "MetricValueList",
-            "apiVersion": "custom.metrics.k8s.io/v1beta2",
-            "metadata": {},
-            "items": [
-                {
-                    "describedObject": described,
-                    "metric": {"name": metric, "selector": shown},
-                    "timestamp": rfc3339(value.sampled),
-                    "value": quantity,
-                }
-                for described, value, quantity in items
-            ],
-        }
-    )
+class Page:
+    """A MetricValueList as it grows."""
+
+    def __init__(self, metric: str, selector: Selector) -> None:
+        """Begin an empty one, of a metric selected so."""
+        self.items: list[bytes] = []
+        shown = orjson.dumps({"name": metric, "selector": _label_selector(selector)})
+        self._metric = orjson.Fragment(shown)
+        self._size = 0
+
+    def add(self, described: dict[str, str], value: Value, quantity: str) -> None:
+        """Add the quantity that an object shows of a value.
+
+        Raises:
+            RefusalError: The answer would grow too large (400).
+        """
+        item = orjson.dumps(
+            {
+                "describedObject": described,
+                "metric": self._metric,
+                "timestamp": rfc3339(value.sampled),
+                "value": quantity,
+            }
+        )
+        self._size += len(item)
+        if self._size > LARGEST_ANSWER:
+            raise RefusalError(400, "the answer would be too large: select fewer, in fewer words")
+        self.items.append(item)
+
+    def body(self) -> bytes:
+        """Return the document."""
+        return _CUSTOM + b",".join(self.items) + b"]}"
 
 
 def read_selector(name: str, text: str) -> Selector:

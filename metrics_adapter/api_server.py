@@ -164,9 +164,7 @@ class ApiServer:
                 finally:
                     abandon(answer)
         except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise ObservationError(
-                f"{method} {path}: {str(error) or type(error).__name__}"
-            ) from error
+            raise ObservationError(f"{method} {path}: {why(error)}") from error
 
     def _refresh_trust(self) -> None:
         """Load the authority again where its file has changed; keep the last good one."""
@@ -191,6 +189,17 @@ def abandon(answer: aiohttp.ClientResponse) -> None:
     connection = answer.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
+
+
+def why(error: BaseException) -> str:
+    """Return what went wrong, in words; not what a connection was made with."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
+        return str(error.os_error)
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return (os.strerror(error.errno) if error.errno > 0 else error.strerror).lower()
+    return str(error) or type(error).__name__
 
 
 def _document(text: bytes) -> Document:

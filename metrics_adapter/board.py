@@ -3,31 +3,21 @@
 A board never changes. Asking it is a look-up and, with a selector, a few comparisons.
 """
 
-import math
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
-import orjson
+from metrics_adapter.plan import Plan, Workload
+from metrics_adapter.selectors import Selector
+from metrics_adapter.values import Scaled, Value, values_of, without
 
-from metrics_adapter.plan import Forecast, Plan, Signal, Workload, WorkloadRow
-from metrics_adapter.quantities import UnfitError, quantity_of
-from metrics_adapter.selectors import EVERYTHING, Selector
-
-DESIRED: Final = "desired_replicas"
-"""The name of the number decided."""
-WORKLOAD: Final = "workload"
-"""The label that every value has: the name of its policy file."""
 FEWEST_INTERVALS: Final = 4
 FEWEST_SECONDS: Final = 60.0
-_USABLE: Final = frozenset({"fresh", "ageing"})
-_SHARED: Final = {
-    "queue": True, "arrivals": True, "throughput": True, "utilization": False, "latency": False,
-}  # fmt: skip
-_LONGEST_NAME: Final = 253
+KEPT_PLANS: Final = 20
+"""So many plans a name is kept that a workload has no longer: five minutes as a rule."""
 _FEW: Final = 8
 """So many rows are looked through; more are found by their labels."""
 
@@ -35,53 +25,6 @@ Name = tuple[str, str]
 """Namespace and metric."""
 ObjectName = tuple[str, str, str]
 """Namespace, resource and name of an object that is scaled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scaled:
-    """The object that is scaled."""
-
-    api_version: str
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One number of one workload, or why there is none.
-
-    Attributes:
-        workload: Its key, namespace/name.
-        target: The object that it describes.
-        labels: What selectors of metrics see.
-        object_labels: What selectors of objects see.
-        quantity: The number as it is answered; empty where there is none.
-        shared: Whether it is a total that pods share; else each pod shows it whole. None where
-            neither is known to be right.
-        number: The number as it was measured.
-        sampled: Time of its sample, Unix seconds.
-        expires: When that sample is too old, Unix seconds by the controller's clock.
-        problem: Why there is no number, in one line; empty where there is one.
-        item: The value as an item of an external answer.
-    """
-
-    workload: str
-    target: Scaled
-    labels: Mapping[str, str]
-    object_labels: Mapping[str, str]
-    quantity: str = ""
-    shared: bool | None = None
-    number: float = 0.0
-    sampled: float = 0.0
-    expires: float = math.inf
-    problem: str = ""
-    item: bytes = b""
-
-    def lacks(self, now: float) -> str:
-        """Return why it must not be answered at `now`; empty where it may."""
-        if not self.problem and now > self.expires:
-            return f"newest sample is {now - self.sampled:.0f} s old"
-        return self.problem
 
 
 @dataclass(slots=True)
@@ -97,32 +40,27 @@ class Group:
             for label in self.values[place].labels.items():
                 self._places.setdefault(label, []).append(place)
 
-    def select(self, selector: Selector) -> Iterable[Value]:
-        """Return the values whose labels the selector matches."""
-        if selector is EVERYTHING or not selector.requirements:
+    def candidates(self, selector: Selector) -> Sequence[Value]:
+        """Return the values that a selector may match, those that it matches among them."""
+        if not selector.requirements or len(self.values) <= _FEW:
             return self.values
-        candidates = self._candidates(selector)
-        return [value for value in candidates if selector.matches(value.labels)]
-
-    def _candidates(self, selector: Selector) -> Iterable[Value]:
-        if len(self.values) <= _FEW:
+        found = [
+            [self._places.get((one.key, value), []) for value in one.values]
+            for one in selector.requirements
+            if one.operator == "in"
+        ]
+        if not found:
             return self.values
-        fewest: list[int] | None = None
-        for one in selector.requirements:
-            if one.operator == "in":
-                places = [p for value in one.values for p in self._places.get((one.key, value), ())]
-                if fewest is None or len(places) < len(fewest):
-                    fewest = places
-        if fewest is None:
-            return self.values
-        return [self.values[place] for place in sorted(fewest)]
+        fewest = min(found, key=lambda places: sum(map(len, places)))
+        return [self.values[place] for place in sorted(chain.from_iterable(fewest))]
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
     """One plan, ready to be asked.
 
-    Whoever asks does so without waiting in between: the next one may take its place.
+    Whoever asks takes what is needed without waiting in between: once the next one has taken its
+    place, its values are forgotten.
 
     Attributes:
         cycle: Of the plan.
@@ -178,7 +116,7 @@ def board_steps(
     Args:
         plan: The newest one. Its rows are forgotten.
         before: The board of the plan before it. Names that a workload had there and has no longer
-            are kept, without a number: a forecast that fails once does not vanish.
+            are kept for some plans, without a number: a forecast that fails once does not vanish.
         max_age_seconds: When a plan is too old; absent: four intervals, at least a minute.
 
     Raises:
@@ -190,7 +128,7 @@ def board_steps(
         workloads[f"{row.namespace}/{row.name}"] = Workload(
             row.current, row.desired, sys.intern(row.reason), row.blind
         )
-        for metric, value in _values(row, plan.time):
+        for metric, value in values_of(row, plan.time):
             groups.setdefault((row.namespace, metric), Group()).values.append(value)
         yield
     if before is not None:
@@ -241,113 +179,6 @@ def _resource(api_version: str, kind: str) -> str:
     return f"{_plural(kind)}.{group}" if slash else _plural(kind)
 
 
-def servable(metric: str) -> bool:
-    """Whether a name can be part of a path and of discovery."""
-    return (
-        0 < len(metric) <= _LONGEST_NAME
-        and metric.isascii()
-        and metric.isprintable()
-        and not set(metric) & set('/%?# \\"<>')
-        and metric not in (".", "..", "*")
-    )
-
-
-def _values(workload: WorkloadRow, now: float) -> Iterator[tuple[str, Value]]:
-    """Yield every value of a workload; the number decided and signals go before forecasts."""
-    labels = {**workload.match, WORKLOAD: workload.name}
-    target = sys.intern(workload.target.api_version), sys.intern(workload.target.kind)
-    empty = Value(
-        f"{workload.namespace}/{workload.name}",
-        Scaled(*target, workload.target.name),
-        labels,
-        {**workload.labels, **labels},
-    )
-    if workload.desired is None or workload.desired < 0:
-        why = workload.blind or workload.reason or "no number was decided"
-        yield DESIRED, _without(empty, f"{DESIRED}: {why}")
-    else:
-        yield DESIRED, _with(empty, DESIRED, float(workload.desired), now)
-    names = {DESIRED}
-    for name, signal in workload.signals.items():
-        if servable(name) and name not in names:
-            names.add(name)
-            yield name, _of_signal(empty, name, signal)
-    for name, (of, number) in _forecasts(workload.forecasts).items():
-        if servable(name) and name not in names:
-            names.add(name)
-            yield name, _of_forecast(empty, name, number, workload.signals.get(of), now)
-
-
-def _of_signal(empty: Value, name: str, signal: Signal) -> Value:
-    if signal.state not in _USABLE or signal.value is None or signal.time is None:
-        why = f": {signal.why}" if signal.why else ""
-        return _without(empty, f"{name} is {signal.state}{why}")
-    return _with(empty, name, signal.value, signal.time, signal)
-
-
-def _of_forecast(
-    empty: Value, name: str, number: float, signal: Signal | None, now: float
-) -> Value:
-    """A forecast is as old as the newest sample that it rests on."""
-    if signal is None:
-        return _with(empty, name, number, now)
-    if signal.state not in _USABLE or signal.time is None:
-        return _without(empty, f"{name}: its signal is {signal.state}")
-    return _with(empty, name, number, signal.time, signal)
-
-
-def _forecasts(forecasts: Iterable[Forecast]) -> dict[str, tuple[str, float]]:
-    """Return by metric name the signal and the highest value within the horizon.
-
-    Where several policies forecast one signal, the highest counts: who follows must not be short.
-    """
-    found: dict[str, tuple[str, float]] = {}
-    for forecast in forecasts:
-        for quantile, row in zip(forecast.quantiles, forecast.values, strict=False):
-            name = f"{forecast.signal}_forecast_p{quantile * 100:g}"
-            numbers = [math.nan if value is None else value for value in row]
-            if not numbers:
-                continue
-            peak = math.nan if any(map(math.isnan, numbers)) else max(numbers)
-            known = found.get(name)
-            if known is None or math.isnan(known[1]) or peak > known[1]:
-                found[name] = forecast.signal, peak
-    return found
-
-
-def _with(
-    empty: Value, metric: str, number: float, sampled: float, signal: Signal | None = None
-) -> Value:
-    try:
-        quantity = quantity_of(number)
-    except UnfitError as error:
-        return _without(empty, f"{metric} {error}")
-    item = {
-        "metricName": metric,
-        "metricLabels": empty.labels,
-        "timestamp": rfc3339(sampled),
-        "value": quantity,
-    }
-    longest = signal.max_age_seconds if signal is not None else None
-    return Value(
-        empty.workload,
-        empty.target,
-        empty.labels,
-        empty.object_labels,
-        quantity=quantity,
-        shared=_SHARED.get(signal.role) if signal is not None else None,
-        number=number,
-        sampled=sampled,
-        expires=math.inf if longest is None else sampled + longest,
-        # A copy of the right size: orjson's own holds on to 4 KiB.
-        item=bytes(memoryview(orjson.dumps(item))),
-    )
-
-
-def _without(empty: Value, problem: str) -> Value:
-    return Value(empty.workload, empty.target, empty.labels, empty.object_labels, problem=problem)
-
-
 def _keep_names(
     groups: dict[Name, Group], before: Board, workloads: Mapping[str, Workload]
 ) -> Iterator[None]:
@@ -355,24 +186,8 @@ def _keep_names(
         known = groups.get(name)
         here = {value.workload for value in known.values} if known else set()
         for value in group.values:
-            if value.workload not in here and value.workload in workloads:
-                lost = _without(value, f"{name[1]}: not in the newest plan")
+            kept = value.lost < KEPT_PLANS and value.workload in workloads
+            if kept and value.workload not in here:
+                lost = without(value, f"{name[1]}: not in the newest plan", value.lost + 1)
                 groups.setdefault(name, Group()).values.append(lost)
             yield
-
-
-def rfc3339(seconds: float) -> str:
-    """Write a time as Kubernetes does: UTC, whole seconds."""
-    return _rfc3339(math.floor(seconds))
-
-
-@lru_cache(maxsize=4096)
-def _rfc3339(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def share(value: Value, pods: int) -> str:
-    """Return the quantity that each of `pods` shows of a value."""
-    if not value.shared or pods <= 1:
-        return value.quantity
-    return quantity_of(value.number / pods)

@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat
 
 from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Number, Spec
-from metrics_adapter.api_server import ACCOUNT, abandon
+from metrics_adapter.api_server import ACCOUNT, abandon, why
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import VERSIONS
 
@@ -150,7 +150,7 @@ class Delegate:
                     abandon(answer)
                 return _checked(answer.status, body)
         except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
-            raise ObservationError(str(error) or type(error).__name__) from error
+            raise ObservationError(why(error)) from error
 
     def _refresh(self) -> None:
         """Load its authority again where the file has changed; keep the last good one."""

@@ -1,7 +1,6 @@
 """Follows the controller's plan: one request that waits, again and again."""
 
 import asyncio
-import os
 import secrets
 import ssl
 from collections.abc import Callable, Generator
@@ -15,7 +14,7 @@ from pydantic import Field, PositiveFloat
 
 from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Number, Spec
-from metrics_adapter.api_server import abandon
+from metrics_adapter.api_server import abandon, why
 from metrics_adapter.board import Board, board_end, board_steps
 from metrics_adapter.garbage import Garbage
 from metrics_adapter.newest import Newest
@@ -93,7 +92,7 @@ class Follower:
             try:
                 news = await self.once(session)
             except (aiohttp.ClientError, TimeoutError, ObservationError, OSError) as error:
-                self._told(_why(error))
+                self._told(why(error))
                 await self._rest()
                 if isinstance(error, StandbyError):
                     return
@@ -181,7 +180,7 @@ class Follower:
             token = self._settings.token_file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ObservationError(
-                f"{self._settings.token_file}: the token cannot be read: {_why(error)}"
+                f"{self._settings.token_file}: the token cannot be read: {why(error)}"
             ) from error
         return {"Authorization": f"Bearer {token}"}
 
@@ -236,9 +235,3 @@ def _trust(settings: ControllerSettings) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"{settings.ca_file}: should hold certificates: {error}") from error
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno and error.strerror:
-        return (os.strerror(error.errno) if error.errno > 0 else error.strerror).lower()
-    return str(error) or type(error).__name__

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from autoscaler.core.errors import ObservationError
-from metrics_adapter.board import Scaled
 from metrics_adapter.statuses import RefusalError
+from metrics_adapter.turns import in_turns
 
 KEPT_SECONDS: Final = 5.0
 MOST_NAMESPACES: Final = 64
@@ -41,9 +41,9 @@ class Pod:
     labels: Mapping[str, str]
     owner: tuple[str, str]
 
-    def belongs_to(self, target: Scaled) -> bool:
-        """Whether the target's controller made it."""
-        return self.owner == (target.kind, target.name)
+
+Owned = Mapping[tuple[str, str], Sequence[Pod]]
+"""Pods of a namespace by kind and name of their controller."""
 
 
 class PodLists:
@@ -53,10 +53,10 @@ class PodLists:
         """Ask `api`; `monotonic` gives seconds that only ever rise."""
         self._api = api
         self._monotonic = monotonic
-        self._lists: OrderedDict[str, tuple[float, asyncio.Future[Sequence[Pod]]]] = OrderedDict()
+        self._lists: OrderedDict[str, tuple[float, asyncio.Future[Owned]]] = OrderedDict()
 
-    async def of(self, namespace: str) -> Sequence[Pod]:
-        """Return every pod of a namespace.
+    async def of(self, namespace: str) -> Owned:
+        """Return every pod of a namespace that has a controller.
 
         Raises:
             RefusalError: The API server could not be asked (503).
@@ -74,13 +74,23 @@ class PodLists:
         except ObservationError as error:
             raise RefusalError(503, f"the pods of {namespace} could not be listed") from error
 
-    async def _read(self, namespace: str) -> Sequence[Pod]:
+    async def _read(self, namespace: str) -> Owned:
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods?resourceVersion=0"
         found = await self._api.ask("GET", path, accept=_METADATA)
-        return [_pod(item.get("metadata") or {}) for item in found.get("items") or []]
+        return await in_turns(_by_owner(found.get("items") or []))
 
 
-def _failed(asked: "asyncio.Future[Sequence[Pod]]") -> bool:
+def _by_owner(items: Sequence[Mapping[str, Any]]) -> Generator[None, None, Owned]:
+    """Sort pods out once, in small steps: namespaces have thousands."""
+    owned: dict[tuple[str, str], list[Pod]] = {}
+    for item in items:
+        pod = _pod(item.get("metadata") or {})
+        owned.setdefault(pod.owner, []).append(pod)
+        yield
+    return owned
+
+
+def _failed(asked: "asyncio.Future[Owned]") -> bool:
     return asked.done() and (asked.cancelled() or asked.exception() is not None)
 
 

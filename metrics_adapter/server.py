@@ -26,6 +26,7 @@ from metrics_adapter.pods import PodLists
 from metrics_adapter.statuses import RefusalError, status_body
 from metrics_adapter.targets import Asked, Custom, Discovery, External, Health, Unknown, read_path
 from metrics_adapter.tls import Tls
+from metrics_adapter.turns import in_turns
 
 ANSWER_SECONDS: Final = 10.0
 """Time to make an answer; checking access is the only thing that takes any."""
@@ -178,22 +179,25 @@ class MetricsServer:
         parameters = _parameters(request.raw_path.partition("?")[2])
         try:
             return respond(200, await self._values(asked, parameters))
-        except UnknownMetricError:
+        except UnknownMetricError as unknown:
             delegate = self._delegates.get(asked.attributes.group)
             if delegate is None:
                 raise
-            return respond(*await delegate.answer(asked.segments, parameters))
+            status, body = await delegate.answer(asked.segments, parameters)
+            if status != 200 and unknown.code == 503:
+                raise  # the plan that we lack may know it
+            return respond(status, body)
 
     async def _values(self, asked: External | Custom, parameters: Mapping[str, str]) -> bytes:
         selector = parameters.get("labelSelector", "")
         if isinstance(asked, External):
-            return self._answers.external(asked, selector)
+            return await in_turns(self._answers.external(asked, selector))
         metric_selector = parameters.get("metricLabelSelector", "")
         if asked.resource != "pods":
-            return self._answers.objects(asked, selector, metric_selector)
+            return await in_turns(self._answers.objects(asked, selector, metric_selector))
         self._answers.check_pods(asked)
         pods = await self._pods.of(asked.namespace)
-        return self._answers.pods(asked, selector, metric_selector, pods)
+        return await in_turns(self._answers.pods(asked, selector, metric_selector, pods))
 
     async def _user(self, request: web.BaseRequest) -> tuple[User, bool]:
         """Return who asks, and whether the API server says so."""
@@ -274,18 +278,14 @@ def _parameters(query: str) -> Mapping[str, str]:
 def _read_query(query: str) -> Mapping[str, str]:
     try:
         pairs = parse_qsl(
-            query,
-            keep_blank_values=True,
-            strict_parsing=bool(query),
-            errors="strict",
-            max_num_fields=MOST_PARAMETERS,
+            query, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS
         )
     except ValueError as error:
         raise RefusalError(400, "the query is malformed") from error
     found: dict[str, str] = {}
     for name, value in pairs:
         found.setdefault(name, value)
-    if found.get("watch", "false").lower() not in ("false", "0", "f", ""):
+    if found.get("watch", "false").lower() not in ("false", "0"):
         raise RefusalError(405, "values cannot be watched")
     return MappingProxyType(found)
 

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from metrics_adapter.board import Board, Name, Value
+from metrics_adapter.board import Board, Name
 from metrics_adapter.keda.activity import Activity, is_active
 from metrics_adapter.keda.refusals import RefusedError
 from metrics_adapter.keda.trigger import Trigger
 from metrics_adapter.newest import Newest
+from metrics_adapter.values import Value
 
 _NAMED: Final = 12
 """So many metrics are listed where one is not known."""

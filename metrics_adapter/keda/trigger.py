@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from autoscaler.core.spec import DNS_LABEL
-from metrics_adapter.board import DESIRED, servable
 from metrics_adapter.keda.refusals import RefusedError, shown
+from metrics_adapter.values import DESIRED, servable
 
 WORKLOAD: Final = "workload"
 METRIC: Final = "metric"

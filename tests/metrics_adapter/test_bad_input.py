@@ -45,9 +45,9 @@ MASTERS = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters"}
             f"{VALUE}?labelSelector=a%20in%20(", 400, "labelSelector: ", id="open parenthesis"
         ),
         pytest.param(f"{VALUE}?labelSelector=%FF", 400, "the query is malformed", id="not UTF-8"),
-        pytest.param(f"{VALUE}?a", 400, "the query is malformed", id="no value"),
         pytest.param(f"{VALUE}?" + "&".join(["a=b"] * 17), 400, "the query", id="many parameters"),
         pytest.param(f"{VALUE}?watch=true", 405, "values cannot be watched", id="watch"),
+        pytest.param(f"{VALUE}?watch", 405, "values cannot be watched", id="watch without a value"),
         pytest.param(
             f"{VALUE}?labelSelector=" + "a," * 2049 + "a", 400, "at most 4096", id="long selector"
         ),
@@ -85,6 +85,14 @@ def test_a_bad_path_or_query_is_a_status(
     assert answer.status == status
     assert message in answer.message
     assert "Traceback" not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "query", ["pretty", "pretty&timeout=5s", "&pretty=true&", "watch=false", "watch=0"]
+)
+def test_parameters_that_change_nothing_are_let_pass(shared: Running, query: str) -> None:
+    """`kubectl get --raw` and people say `?pretty`, without a value."""
+    assert shared.get(f"{VALUE}?{query}", MASTERS).status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])

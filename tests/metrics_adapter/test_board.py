@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import ObservationError
-from metrics_adapter.board import Board, Value, rfc3339, servable, share
+from metrics_adapter.board import KEPT_PLANS, Board
 from metrics_adapter.plan import read_plan
 from metrics_adapter.selectors import parse
+from metrics_adapter.values import Value, rfc3339, servable, share
 from tests.builders import NOON
 from tests.metrics_adapter.plans import (
     a_board,
@@ -191,6 +192,42 @@ def test_a_forecast_that_fails_once_keeps_its_name() -> None:
     assert "load_forecast_p90" in a_board(a_row(), before=board).external_names
 
 
+def test_a_name_that_stays_lost_is_forgotten() -> None:
+    """What a policy file has no longer holds nobody's sum for ever, and takes no memory."""
+    other = a_row("code", signals={"load": a_signal(7.0)})
+    board = a_board(a_row(signals={"load": a_signal(), "old": a_signal()}), other)
+    for _ in range(KEPT_PLANS):
+        board = a_board(a_row(signals={}), other, before=board)
+        assert "old" in board.external_names
+        assert len(board.groups["llm", "load"].values) == 2
+
+    board = a_board(a_row(signals={}), other, before=board)
+
+    assert "old" not in board.external_names
+    assert only(board, "load").workload == "llm/code"
+
+
+def test_a_name_that_is_found_again_is_kept_as_long_as_before() -> None:
+    board = a_board()
+    for _ in range(3):
+        for _ in range(KEPT_PLANS - 1):
+            board = a_board(a_row(signals={}), before=board)
+        board = a_board(before=board)
+
+    assert only(board, "load").quantity == "50"
+    assert only(a_board(a_row(signals={}), before=board), "load").lost == 1
+
+
+def test_a_number_decided_without_sight_is_the_plan_s_own() -> None:
+    """The rule for blindness, hold or fallback, was applied by the plan; its signals are gone."""
+    signals = {"load": a_signal(None, state="missing", why="empty")}
+
+    board = a_board(a_row(desired=4, blind="load is missing", reason="blind", signals=signals))
+
+    assert only(board, "desired_replicas").quantity == "4"
+    assert only(board, "load").problem == "load is missing: empty"
+
+
 @pytest.mark.parametrize(
     ("signal", "problem"),
     [
@@ -257,7 +294,11 @@ def test_many_workloads_are_found_by_their_labels() -> None:
     group = a_board(*rows).groups["llm", "load"]
 
     def names(selector: str) -> list[str]:
-        return [value.labels["workload"] for value in group.select(parse(selector))]
+        return [
+            value.labels["workload"]
+            for value in group.candidates(parse(selector))
+            if parse(selector).matches(value.labels)
+        ]
 
     assert names("workload=w7") == ["w7"]
     assert names("workload in (w9,w3),tier=gold") == ["w3", "w9"]

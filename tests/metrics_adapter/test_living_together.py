@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -230,21 +230,23 @@ def incumbent(authority: trustme.CA) -> Iterator[Incumbent]:
 
 
 @pytest.fixture
-def delegating(
-    start: Start, incumbent: Incumbent, authority: trustme.CA, cluster: FakeCluster, tmp_path: Path
-) -> Running:
+def behind(
+    incumbent: Incumbent, authority: trustme.CA, cluster: FakeCluster, tmp_path: Path
+) -> dict[str, Any]:
+    """How the incumbent is asked."""
     ca_file = tmp_path / "incumbent.crt"
     authority.cert_pem.write_to_path(str(ca_file))
-    return start(
-        delegates={
-            "external": {
-                "url": f"https://127.0.0.1:{incumbent.port}",
-                "caFile": ca_file,
-                "serverName": "incumbent.keda.svc",
-                "tokenFile": cluster.token_file,
-            }
-        }
-    )
+    return {
+        "url": f"https://127.0.0.1:{incumbent.port}",
+        "caFile": ca_file,
+        "serverName": "incumbent.keda.svc",
+        "tokenFile": cluster.token_file,
+    }
+
+
+@pytest.fixture
+def delegating(start: Start, behind: dict[str, Any]) -> Running:
+    return start(delegates={"external": behind})
 
 
 def test_what_we_do_not_know_is_passed_on(delegating: Running, incumbent: Incumbent) -> None:
@@ -274,6 +276,66 @@ def test_what_nobody_knows_is_what_the_incumbent_says(delegating: Running) -> No
     answer = delegating.get(f"{LIST}/namespaces/llm/nothing", AS_HPA)
 
     assert (answer.status, answer.message) == (404, "not known there")
+
+
+def test_before_the_first_plan_the_incumbent_s_metrics_are_answered_all_the_same(
+    start: Start, behind: dict[str, Any], incumbent: Incumbent, controller: FakeController
+) -> None:
+    """What it does not know may be ours: that is unknown, not absent."""
+    controller.publish_bytes(b"starting", 503)
+    adapter = start(follows=False, delegates={"external": behind})
+    until(lambda: "front proxy" not in adapter.adapter.lacks())
+
+    value, nothing, ours = (
+        adapter.get(f"{LIST}/namespaces/llm/{name}", AS_HPA)
+        for name in ("s0-cron", "load", "desired_replicas")
+    )
+
+    assert (value.status, value.document) == (200, {"items": [{"value": "3"}]})
+    for one in (nothing, ours):
+        assert one.status == 503
+        assert one.message.startswith("no plan yet: ")
+    assert not [path for path, _ in incumbent.asked if "desired_replicas" in path]
+
+
+def test_what_neither_knows_is_unknown_while_the_plan_is_old(delegating: Running) -> None:
+    delegating.clock.now += 100
+
+    answer = delegating.get(f"{LIST}/namespaces/llm/nothing", AS_HPA)
+
+    assert answer.status == 503
+    assert answer.message.startswith("the newest plan is 100 s old")
+
+
+def a_closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        pytest.param(
+            lambda: {"url": f"https://127.0.0.1:{a_closed_port()}"}, "connection refused",
+            id="nobody there",
+        ),
+        pytest.param(
+            lambda: {"serverName": "another.keda.svc"}, "certificate verify failed",
+            id="another name",
+        ),
+    ],
+)  # fmt: skip
+def test_why_the_incumbent_was_not_reached_is_told_in_words(
+    start: Start, behind: dict[str, Any], more: Callable[[], dict[str, Any]], why: str
+) -> None:
+    adapter = start(delegates={"external": {**behind, **more()}})
+
+    answer = adapter.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA)
+
+    assert answer.status == 503
+    assert answer.message.startswith("the adapter behind this one: ")
+    assert why in answer.message
+    assert "object at 0x" not in answer.message
 
 
 def test_the_incumbent_s_names_are_listed_and_stay_while_it_is_away(
