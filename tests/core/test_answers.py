@@ -2,6 +2,7 @@
 
 import math
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,18 @@ def test_a_good_answer_passes_unchanged_and_its_memory_is_ours() -> None:
 
     assert passed.memory == {"a": [1, 2.5, None, True, "x"], "b": {"c": {}}}
     assert passed.evidence == {"load": 2.0}
+
+
+def test_whole_numbers_are_evidence() -> None:
+    assert recommendation_in(answer(evidence={"ready": 3, "load": 2.5})).evidence["ready"] == 3
+
+
+def test_a_mapping_of_another_kind_is_kept_as_a_plain_one() -> None:
+    kept = memory_copy(MappingProxyType({"size": MappingProxyType({"ready": 3})}))
+
+    assert kept == {"size": {"ready": 3}}
+    assert kept is not None
+    assert type(kept["size"]) is dict
 
 
 class UnspeakableError(Exception):
