@@ -111,8 +111,11 @@ def _once(service: "Service", settings: "Settings", *, as_json: bool) -> None:
     """Run one cycle, print it, and end with 1 where something was not seen or not done."""
     from autoscaler.telemetry.sight import said_once
 
+    # A lease that we make is ours once another's would have run out, counted from the answer.
+    for_the_lease = settings.lease_seconds + settings.retry_seconds
+    for_the_lease += 2 * settings.lease_request_seconds
     try:
-        report = service.once(wait_seconds=settings.lease_seconds + settings.retry_seconds)
+        report = service.once(for_the_lease)
     finally:
         service.stop()
     rows = [_row(report, key) for key in report.cycle.plan.decisions]

@@ -24,7 +24,7 @@ from tests.fakes.kubernetes import objects
 from tests.fakes.kubernetes.client import ApiServer
 from tests.fakes.prometheus import RealPrometheus
 
-PATIENCE_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 60.0
 MODELS: Final = ("chat", "code")
 STATE: Final = "inference-autoscaler-state"
 
@@ -91,8 +91,16 @@ class Process:
         self._running.wait()
 
     def ended(self, seconds: float = PATIENCE_SECONDS) -> tuple[int, str]:
-        """Wait for its end; return its exit code and what it printed."""
-        printed, _ = self._running.communicate(timeout=seconds)
+        """Wait for its end; return its exit code and what it printed.
+
+        Raises:
+            AssertionError: It did not end in time.
+        """
+        try:
+            printed, _ = self._running.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            text = self.log.read_text(encoding="utf-8")[-3000:]
+            raise AssertionError(f"still runs after {seconds:g} s; its log ends:\n{text}") from None
         return self._running.returncode, printed.decode()
 
     def lines(self, event: str = "") -> list[dict[str, Any]]:
