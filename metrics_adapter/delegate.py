@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
@@ -16,11 +18,17 @@ from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Number, Spec
 from metrics_adapter.api_server import ACCOUNT, abandon, why
 from metrics_adapter.statuses import RefusalError
-from metrics_adapter.targets import VERSIONS
+from metrics_adapter.targets import CUSTOM, VERSIONS
+from metrics_adapter.translation import checked, translated
+from metrics_adapter.turns import in_turns
 
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 MOST_AT_ONCE: Final = 64
 LOOK_SECONDS: Final = 60.0
+AGAIN_SECONDS: Final = 5.0
+"""So long a 404 is no reason to ask again for its version: most mean that a metric is unknown."""
+_OLDER: Final = {CUSTOM: "v1beta1"}
+"""Versions whose answers are translated into ours."""
 _PASSED: Final = frozenset({"labelSelector", "metricLabelSelector"})
 
 _log = structlog.get_logger("metrics_adapter.delegate")
@@ -51,19 +59,33 @@ class DelegateSettings(Spec):
 class Delegate:
     """The adapter behind one group."""
 
-    def __init__(self, group: str, settings: DelegateSettings) -> None:
+    def __init__(
+        self,
+        group: str,
+        settings: DelegateSettings,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take its address; nothing is asked yet.
+
+        Args:
+            group: What it is asked for.
+            settings: How it is asked.
+            monotonic: Returns seconds that only ever rise.
 
         Raises:
             ConfigError: Its authority cannot be read.
         """
         self._group = group
         self._settings = settings
+        self._monotonic = monotonic
         self._stamp = 0, 0
         self._trust: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
         self._open = 0
         self._problem = ""
+        self._version = "" if group in _OLDER else VERSIONS[group]
+        self._looked = float("-inf")
+        self._looking = asyncio.Lock()
         self._refresh()
 
     async def close(self) -> None:
@@ -75,7 +97,7 @@ class Delegate:
     async def answer(
         self, segments: Iterable[str], parameters: Mapping[str, str]
     ) -> tuple[int, bytes]:
-        """Return status and body of its answer.
+        """Return status and body of its answer, in the version of the group that we serve.
 
         Args:
             segments: Of the path, after group and version, decoded.
@@ -87,27 +109,29 @@ class Delegate:
         if self._open >= MOST_AT_ONCE:
             raise RefusalError(429, "too many requests wait for the adapter behind this one")
         self._open += 1
+        seconds = self._settings.timeout_seconds
+        path = "/".join(quote(one, safe="*") for one in segments)
+        query = {name: value for name, value in parameters.items() if name in _PASSED}
         try:
-            path = "/".join(quote(one, safe="*") for one in segments)
-            query = {name: value for name, value in parameters.items() if name in _PASSED}
-            root = f"/apis/{self._group}/{VERSIONS[self._group]}"
-            return await self._ask(f"{root}/{path}{'?' if query else ''}{urlencode(query)}")
+            async with asyncio.timeout(seconds):
+                return await self._answer(f"{path}{'?' if query else ''}{urlencode(query)}")
         except ObservationError as error:
             raise RefusalError(503, f"the adapter behind this one: {error}") from error
+        except TimeoutError as error:
+            late = f"no answer within {seconds:g} s"
+            raise RefusalError(503, f"the adapter behind this one: {late}") from error
         finally:
             self._open -= 1
 
     async def names(self) -> list[str]:
-        """Return what it lists.
+        """Return what it lists, in the version that it serves by now.
 
         Raises:
             ObservationError: It does not answer as it should.
         """
-        status, body = await self._ask(f"/apis/{self._group}/{VERSIONS[self._group]}")
-        if status != 200:
-            raise ObservationError(f"status {status}")
-        found: Any = orjson.loads(body)
-        resources = found.get("resources") or []
+        await self._look(0.0)
+        status, body = await self._ask(f"/{self._version}")
+        resources = _parsed(status, body).get("resources") or []
         return [str(one["name"]) for one in resources if isinstance(one, dict) and "name" in one]
 
     async def run(self, use: Callable[[str, Iterable[str]], None]) -> None:
@@ -122,7 +146,62 @@ class Delegate:
                 self._problem = str(error)
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def _answer(self, rest: str) -> tuple[int, bytes]:
+        if not self._version:
+            await self._look(0.0)
+        version = self._version
+        if not version:  # whoever looked meanwhile found none
+            raise ObservationError("it is not known which version it serves")
+        status, body = await self._ask(f"/{version}/{rest}")
+        if status == 404:
+            with suppress(ObservationError):  # then what it said counts
+                await self._look(AGAIN_SECONDS)
+            if self._version != version:
+                version = self._version
+                status, body = await self._ask(f"/{version}/{rest}")
+        ours = VERSIONS[self._group]
+        if version == ours:
+            return status, await in_turns(checked(status, body))
+        return status, await in_turns(translated(status, body, f"{self._group}/{ours}"))
+
+    async def _look(self, seconds: float) -> None:
+        """Find out which version it serves, ours rather than an older one.
+
+        Args:
+            seconds: Not where it was tried so shortly before.
+
+        Raises:
+            ObservationError: It does not say, or serves none that is understood here.
+        """
+        older = _OLDER.get(self._group)
+        asked = self._monotonic()
+        async with self._looking:
+            if older is None or self._looked > asked - seconds:
+                return
+            try:
+                version = await self._served((VERSIONS[self._group], older))
+            finally:
+                self._looked = self._monotonic()
+        if version != self._version:
+            _log.info("delegate found", group=self._group, version=version)
+        self._version = version
+
+    async def _served(self, understood: tuple[str, ...]) -> str:
+        status, body = await self._ask("")
+        if status == 200:
+            listed = _parsed(status, body).get("versions") or []
+            served = {one.get("version") for one in listed if isinstance(one, dict)}
+        else:  # not every adapter tells of its group, but each of a version that is registered
+            served = {one for one in understood if (await self._ask(f"/{one}"))[0] == 200}
+            if not served:
+                raise ObservationError(f"status {status}")
+        found = next((one for one in understood if one in served), None)
+        if found is None:
+            raise ObservationError(f"it serves {self._group} neither at {' nor '.join(understood)}")
+        return found
+
     async def _ask(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of what it says to a path below its group."""
         settings = self._settings
         self._refresh()
         if self._session is None:
@@ -132,7 +211,7 @@ class Delegate:
         try:
             token = settings.token_file.read_text(encoding="ascii").strip()
             async with self._session.get(
-                settings.url.rstrip("/") + path,
+                f"{settings.url.rstrip('/')}/apis/{self._group}{path}",
                 headers={
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
@@ -145,10 +224,11 @@ class Delegate:
                 timeout=aiohttp.ClientTimeout(total=settings.timeout_seconds),
             ) as answer:
                 try:
-                    body = await _bounded(answer)
+                    return answer.status, await _bounded(answer)
                 finally:
                     abandon(answer)
-                return _checked(answer.status, body)
+        except TimeoutError as error:
+            raise ObservationError(f"no answer within {settings.timeout_seconds:g} s") from error
         except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
             raise ObservationError(why(error)) from error
 
@@ -175,12 +255,14 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _checked(status: int, body: bytes) -> tuple[int, bytes]:
-    """Return an answer that may be passed on: an object in JSON, with a status that has a body."""
+def _parsed(status: int, body: bytes) -> dict[str, Any]:
+    """Return a document of discovery."""
+    if status != 200:
+        raise ObservationError(f"status {status}")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ObservationError(f"its answer ({status}) is no JSON") from error
-    if not isinstance(document, dict) or not (status == 200 or 400 <= status < 600):
-        raise ObservationError(f"its answer ({status}) is none that can be passed on")
-    return status, body
+    if not isinstance(document, dict):
+        raise ObservationError(f"its answer ({status}) is no object")
+    return document

@@ -24,7 +24,16 @@ from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
 from metrics_adapter.places import Handler, Server, respond
 from metrics_adapter.pods import PodLists
 from metrics_adapter.statuses import RefusalError, status_body
-from metrics_adapter.targets import Asked, Custom, Discovery, External, Health, Unknown, read_path
+from metrics_adapter.targets import (
+    Asked,
+    Custom,
+    Discovery,
+    External,
+    Health,
+    Unknown,
+    Unscaled,
+    read_path,
+)
 from metrics_adapter.tls import Tls
 from metrics_adapter.turns import in_turns
 
@@ -188,10 +197,14 @@ class MetricsServer:
                 raise  # the plan that we lack may know it
             return respond(status, body)
 
-    async def _values(self, asked: External | Custom, parameters: Mapping[str, str]) -> bytes:
+    async def _values(
+        self, asked: External | Custom | Unscaled, parameters: Mapping[str, str]
+    ) -> bytes:
         selector = parameters.get("labelSelector", "")
         if isinstance(asked, External):
             return await in_turns(self._answers.external(asked, selector))
+        if isinstance(asked, Unscaled):
+            raise UnknownMetricError(404, "workloads have no metrics of such objects")
         metric_selector = parameters.get("metricLabelSelector", "")
         if asked.resource != "pods":
             return await in_turns(self._answers.objects(asked, selector, metric_selector))

@@ -106,7 +106,7 @@ class Adapter:
         api = ApiServer(settings.api_server)
         open_things.push_async_callback(api.close)
         delegates: dict[str, Delegate] = {
-            group: Delegate(group, one)
+            group: Delegate(group, one, self._monotonic)
             for group, one in settings.delegates.by_group().items()
             if group in settings.groups
         }

@@ -86,13 +86,24 @@ class Custom:
 
 
 @dataclass(frozen=True, slots=True)
+class Unscaled:
+    """Custom metrics of what no workload scales: of a namespace, of objects without a namespace.
+
+    An adapter behind us may have them.
+    """
+
+    segments: tuple[str, ...]
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Nothing that is served here."""
 
     attributes: Attributes
 
 
-Asked = Health | Discovery | External | Custom | Unknown
+Asked = Health | Discovery | External | Custom | Unscaled | Unknown
 
 
 def read_path(raw: str) -> Asked | None:
@@ -152,16 +163,23 @@ def _asked(segments: list[str]) -> Asked:
                 metric,
                 Attributes("", "list", EXTERNAL, "v1beta1", namespace, metric),
             )
-        case [
-            "apis", "custom.metrics.k8s.io", "v1beta2",
-            "namespaces", namespace, resource, name, metric,
-        ]:  # fmt: skip
-            return Custom(
-                namespace,
-                resource,
-                name,
-                metric,
-                Attributes("", "get", CUSTOM, "v1beta2", namespace, resource, metric, name),
-            )
+        case ["apis", "custom.metrics.k8s.io", "v1beta2", *rest]:
+            return _custom(tuple(rest)) or Unknown(nothing)
         case _:
             return Unknown(nothing)
+
+
+def _custom(segments: tuple[str, ...]) -> Custom | Unscaled | None:
+    """Return what is asked of custom metrics, by the path after group and version."""
+    group = CUSTOM, VERSIONS[CUSTOM]
+    match segments:
+        case ["namespaces", namespace, resource, name, metric]:
+            attributes = Attributes("", "get", *group, namespace, resource, metric, name)
+            return Custom(namespace, resource, name, metric, attributes)
+        case ["namespaces", namespace, "metrics", metric]:
+            attributes = Attributes("", "get", *group, namespace, "metrics", name=metric)
+            return Unscaled(segments, attributes)
+        case [resource, name, metric] if resource != "namespaces":
+            return Unscaled(segments, Attributes("", "get", *group, "", resource, metric, name))
+        case _:
+            return None

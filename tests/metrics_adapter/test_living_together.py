@@ -357,9 +357,11 @@ def test_the_incumbent_s_names_are_listed_and_stay_while_it_is_away(
 @pytest.mark.parametrize(
     ("status", "reply", "message"),
     [
-        pytest.param(200, b"<html>", "its answer (200) is no JSON", id="no JSON"),
-        pytest.param(200, b"[]", "its answer (200) is none that can be passed on", id="a list"),
+        pytest.param(200, b"<html>", "its answer (200) is no object in JSON", id="no JSON"),
+        pytest.param(200, b"[]", "its answer (200) is no object in JSON", id="a list"),
         pytest.param(302, b"{}", "its answer (302) is none that can be passed on", id="elsewhere"),
+        pytest.param(404, b"404 page not found", "its answer (404) is no object in JSON", id="404"),
+        pytest.param(404, b'{"kind":"Error"}', "its answer (404) is no Status", id="no Status"),
         pytest.param(200, b"[" + b"1," * 3_000_000, "its answer is too large", id="too large"),
     ],
 )
