@@ -5,6 +5,7 @@ A board never changes. Asking it is a look-up and, with a selector, a few compar
 
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -40,6 +41,15 @@ class Group:
             for label in self.values[place].labels.items():
                 self._places.setdefault(label, []).append(place)
 
+    def forget(self) -> Iterator[None]:
+        """Forget every value, in small steps."""
+        while self.values:
+            self.values.pop()
+            yield
+        while self._places:
+            self._places.popitem()
+            yield
+
     def candidates(self, selector: Selector) -> Sequence[Value]:
         """Return the values that a selector may match, those that it matches among them."""
         if not selector.requirements or len(self.values) <= _FEW:
@@ -68,7 +78,7 @@ class Board:
         max_age_seconds: An older plan answers nothing.
         groups: Values by namespace and metric.
         objects: Values of each scaled object, by metric.
-        workloads: The plan's workloads by key, for other protocols.
+        workloads: The plan's workloads by key, for other protocols; forgotten like the values.
         external_names: Every external metric, sorted.
         custom_names: Every custom metric as resource/metric, sorted.
     """
@@ -78,7 +88,7 @@ class Board:
     max_age_seconds: float
     groups: Mapping[Name, Group]
     objects: dict[ObjectName, dict[str, list[Value]]]
-    workloads: Mapping[str, Workload]
+    workloads: dict[str, Workload]
     external_names: tuple[str, ...]
     custom_names: tuple[str, ...]
 
@@ -88,11 +98,14 @@ def board_end(board: Board) -> Generator[None, None, None]:
 
     Many values that go at once take as long as thirty requests.
     """
-    for (namespace, _), group in board.groups.items():
-        while group.values:
-            target = group.values.pop().target
-            board.objects.pop((namespace, resource_of(target), target.name), None)
-            yield
+    while board.objects:
+        board.objects.popitem()
+        yield
+    for group in board.groups.values():
+        yield from group.forget()
+    while board.workloads:
+        board.workloads.popitem()
+        yield
 
 
 def make_board(
@@ -124,27 +137,33 @@ def board_steps(
     """
     groups: dict[Name, Group] = {}
     workloads: dict[str, Workload] = {}
+    here: dict[Name, set[str]] = {}
     for row in plan.rows():
         workloads[f"{row.namespace}/{row.name}"] = Workload(
             row.current, row.desired, sys.intern(row.reason), row.blind
         )
         for metric, value in values_of(row, plan.time):
-            groups.setdefault((row.namespace, metric), Group()).values.append(value)
+            name = row.namespace, metric
+            groups.setdefault(name, Group()).values.append(value)
+            here.setdefault(name, set()).add(value.workload)
         yield
     if before is not None:
-        yield from _keep_names(groups, before, workloads)
+        yield from _keep_names(groups, here, before, workloads)
     objects: dict[ObjectName, dict[str, list[Value]]] = {}
     custom_names = set()
     for (namespace, metric), group in groups.items():
         for place, value in enumerate(group.values):
             group.index(place)
             resource = resource_of(value.target)
-            name = namespace, resource, value.target.name
-            objects.setdefault(name, {}).setdefault(metric, []).append(value)
+            described = namespace, resource, value.target.name
+            objects.setdefault(described, {}).setdefault(metric, []).append(value)
             custom_names.add((resource, metric))
             if value.shared is not None:
                 custom_names.add(("pods", metric))
             yield
+    while here:
+        here.popitem()
+        yield
     return Board(
         cycle=plan.cycle,
         time=plan.time,
@@ -180,14 +199,17 @@ def _resource(api_version: str, kind: str) -> str:
 
 
 def _keep_names(
-    groups: dict[Name, Group], before: Board, workloads: Mapping[str, Workload]
+    groups: dict[Name, Group],
+    here: Mapping[Name, AbstractSet[str]],
+    before: Board,
+    workloads: Mapping[str, Workload],
 ) -> Iterator[None]:
+    """Add the values that workloads had before and are not `here` now."""
     for name, group in before.groups.items():
-        known = groups.get(name)
-        here = {value.workload for value in known.values} if known else set()
+        known = here.get(name, frozenset())
         for value in group.values:
             kept = value.lost < KEPT_PLANS and value.workload in workloads
-            if kept and value.workload not in here:
+            if kept and value.workload not in known:
                 lost = without(value, f"{name[1]}: not in the newest plan", value.lost + 1)
                 groups.setdefault(name, Group()).values.append(lost)
             yield

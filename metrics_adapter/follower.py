@@ -139,12 +139,12 @@ class Follower:
             with self._garbage.apart():
                 longest = self._settings.max_plan_age_seconds
                 made = await in_turns(steps(body, board, longest, self._judge))
+                self._newest.publish(made, _time_of(told, self._wall) - made.time)
+                self._after = made.cycle
+                if board is not None:
+                    await in_turns(board_end(board))
         except _KnownError:
             return False
-        self._newest.publish(made, _time_of(told, self._wall) - made.time)
-        self._after = made.cycle
-        if board is not None:
-            await in_turns(board_end(board))
         return True
 
     def _judge(self, plan: Plan) -> None:

@@ -100,10 +100,10 @@ async def _serve(metrics: int, folder: Path, pipe: Connection) -> None:
             before = newest.board
             with garbage.apart():
                 board = await in_turns(steps(document, before))
-            newest.publish(board, 0.0)
-            documents.use(board)
-            if before is not None:
-                await in_turns(board_end(before))
+                newest.publish(board, 0.0)
+                documents.use(board)
+                if before is not None:
+                    await in_turns(board_end(before))
             await asyncio.sleep(PLAN_SECONDS)
 
     following = asyncio.create_task(follow())

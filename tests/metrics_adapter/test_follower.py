@@ -295,8 +295,13 @@ def test_a_token_that_is_not_there_is_told(controller: FakeController, tmp_path:
         pytest.param(b"no", 401, r"/v1/plan: 401: no$", id="refused"),
         pytest.param(b"<html>", 200, r"the plan is no JSON", id="no plan"),
         pytest.param(b'{"version":9}', 200, r"of version 1, not 9", id="version"),
+        pytest.param(b'{"version":1,"\\ud800":1}', 200, r"the plan is no JSON", id="half a name"),
+        pytest.param(
+            a_document(a_row("ZZ")).replace(b"ZZ", b"\\udc00"), 200, r"the plan is no JSON",
+            id="half a character in a row",
+        ),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_plan_is_told(
     controller: FakeController, body: bytes, status: int, message: str
 ) -> None:
@@ -304,6 +309,16 @@ def test_what_is_no_plan_is_told(
 
     with pytest.raises(ObservationError, match=message):
         ask(controller)
+
+
+def test_characters_may_be_escaped_in_two_halves(controller: FakeController) -> None:
+    controller.publish_bytes(a_document(a_row("ZZ")).replace(b"ZZ", b"\\ud83d\\ude00"))
+
+    newest, _ = ask(controller)
+    board = newest.board
+
+    assert board is not None
+    assert set(board.workloads) == {"llm/\N{GRINNING FACE}"}
 
 
 def test_a_plan_that_is_too_large_is_told(

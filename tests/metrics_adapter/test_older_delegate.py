@@ -228,6 +228,7 @@ def test_a_new_version_is_found_after_a_404(adapter: Running, older: Older) -> N
 
 
 def test_our_version_goes_before_an_older_one(adapter: Running, older: Older) -> None:
+    assert ask(adapter).document["items"][0]["value"] == "31500m"
     older.versions = ["v1beta1", "v1beta2"]
     adapter.clock.now += delegate_module.AGAIN_SECONDS
     assert ask(adapter, f"{OBJECT}/misses").status == 404
