@@ -1,9 +1,11 @@
-"""What the rules are reminded of: kept, and forgotten, exactly as the HPA does.
+"""What the rules are reminded of: kept, and forgotten, so that they answer as the HPA does.
 
-The HPA appends nothing while an entry that no window or period reaches can be overwritten. What
-it has overwritten is gone, even where a longer window of the other direction would still ask for
-it; so its rate limits can count fewer changes than were made. Source: `horizontal.go`
-(stabilizeRecommendation, stabilizeRecommendationWithBehaviors, storeScaleEvent).
+Of recommendations the HPA keeps all that a window reaches; here those go that no window can ask
+for any more, which changes no answer. Of changes it appends none while there is one that no
+period reaches: that one is overwritten, even where a longer period of the other direction would
+still ask for it, so its rate limits can count fewer changes than were made. That is kept to the
+letter. Source: `horizontal.go` (stabilizeRecommendation, stabilizeRecommendationWithBehaviors,
+storeScaleEvent).
 """
 
 from collections.abc import Mapping
@@ -24,10 +26,8 @@ def remember(
 ) -> Past:
     """Return the past with one more recommendation, as it was before any rule.
 
-    It takes the place of the last one that is older than both windows, if there is one.
-
     Args:
-        past: What earlier cycles left.
+        past: What earlier cycles left, none of it later than `now`.
         now: Unix seconds.
         count: What the policies together want.
         behavior: The workload's `spec.behavior`.
@@ -38,14 +38,24 @@ def remember(
     if behavior is not None:
         limits = effective(behavior, downscale_stabilization_seconds)
         longest = max(limits.scale_up.window_seconds, limits.scale_down.window_seconds)
-    marks = past.recommendations
-    edge = now - longest + 1e-3  # far from the edge there is nothing to round
-    spent = [
-        place
-        for place, mark in enumerate(marks)
-        if mark.time < edge and age(now, mark.time) > longest
-    ]
-    return past.recalling(_placed(marks, spent, Mark(now, count)), memories)
+    return past.recalling(_binding(past.recommendations, Mark(now, count), longest), memories)
+
+
+def _binding(marks: tuple[Mark, ...], newest: Mark, longest: float) -> tuple[Mark, ...]:
+    """Return the recommendations that a window that ends now or later can still ask for.
+
+    Windows ask for their highest and their lowest one. One that a later one equals or exceeds,
+    and another equals or undercuts, is neither in any window: a steady workload keeps one.
+    """
+    highest = lowest = newest.count
+    kept = [newest]
+    for mark in reversed(marks):
+        if lowest <= mark.count <= highest:
+            continue
+        if age(newest.time, mark.time) <= longest:
+            kept.append(mark)
+            highest, lowest = max(highest, mark.count), min(lowest, mark.count)
+    return tuple(reversed(kept))
 
 
 def note_change(past: Past, now: float, before: int, after: int, behavior: Behavior | None) -> Past:

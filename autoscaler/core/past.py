@@ -46,7 +46,8 @@ class Past:
     """The history of one workload, oldest first.
 
     Attributes:
-        recommendations: What the policies together wanted, before any rule.
+        recommendations: What the policies together wanted, before any rule, as far as a
+            stabilization window can still ask for it (see `history`).
         scale_ups: Replicas added; `count` is positive.
         scale_downs: Replicas removed; `count` is positive.
         turns: When the direction of change reversed, Unix seconds.

@@ -251,15 +251,7 @@ def _at_minimum(bounds: Bounds) -> tuple[int, Reason, str]:
 
 
 def _recent(marks: tuple[Mark, ...], now: float, seconds: float) -> list[int]:
-    if not seconds:
-        return []
-    edge, near = now - seconds, 1e-3  # far from the edge there is nothing to round
-    sure = edge + near
-    return [
-        mark.count
-        for mark in marks
-        if mark.time > sure or (mark.time > edge - near and age(now, mark.time) < seconds)
-    ]
+    return [mark.count for mark in marks if age(now, mark.time) < seconds]
 
 
 def _text_of_window(which: str, seconds: float, count: int) -> str:
