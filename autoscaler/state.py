@@ -3,8 +3,8 @@
 A state that is absent, broken, of another version or too old is no state: every workload then
 begins unproven and may only be raised for one whole window (`planner.unproven`).
 
-Marks are written in columns: 10,000 workloads have 400,000 of them, and each as an object of its
-own would take three times the space and five times the time.
+Marks are written in columns: each as an object of its own would take three times the space and
+five times the time.
 """
 
 import hashlib

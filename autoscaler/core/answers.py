@@ -151,9 +151,11 @@ def _no_json(value: object) -> PolicyError:
 def _check_evidence(evidence: object) -> None:
     if type(evidence) is not dict and not isinstance(evidence, Mapping):
         raise PolicyError(f"evidence should be numbers by name, not {evidence!r}")
+    numbers = evidence.values()
+    plain = {*map(type, numbers)} == {float} and {*map(type, evidence)} == {str}
+    if plain and math.isfinite(sum(numbers)):
+        return
     for name, number in evidence.items():
-        if type(number) is float and type(name) is str and math.isfinite(number):
-            continue
         if not isinstance(name, str) or not _is_finite(number):
             raise PolicyError(
                 f"evidence should be finite numbers by name, not {name!r}: {number!r}"

@@ -57,35 +57,44 @@ def prepare(fleet: FleetSpec) -> None:
 
 def ask_all(view: View, past: Past) -> tuple[Proposal, ...]:
     """Ask every policy of a workload, in file order."""
-    return tuple([_ask(one, view, past.memories) for one in view.workload.spec.asked])
+    seen, workload = view.observation, view.workload
+    # A plug-in gets nothing in its hands that is ours to keep.
+    missing, pod_samples = MappingProxyType(seen.missing), MappingProxyType(seen.pod_samples)
+    proposals = []
+    for one in workload.spec.asked:
+        if not view.shown.keys() >= one.needs:
+            proposals.append(_silent(one, view))
+            continue
+        observation = Observation(
+            seen.now,
+            seen.replicas,
+            {name: view.shown[name] for name in one.uses if name in view.shown},
+            missing,
+            seen.pods,
+            pod_samples,
+            lent(past.memories.get(one.place)),
+            view.lead_seconds,
+            workload.terms,
+            seen.interventions,
+        )
+        proposals.append(_ask(one, view, observation))
+    return tuple(proposals)
 
 
-def _ask(one: Asked, view: View, memories: Mapping[str, Memory]) -> Proposal:
-    shown, seen = view.shown, view.observation
-    unseen = [name for name in one.needs if name not in shown]
-    if unseen:
-        why = "; ".join(view.describe(name) for name in unseen)
-        return Proposal(one.label, live=False, recommendation=None, why=why)
-    observation = Observation(
-        seen.now,
-        seen.replicas,
-        # A plug-in gets nothing in its hands that is ours to keep.
-        {name: shown[name] for name in one.uses if name in shown},
-        MappingProxyType(seen.missing),
-        seen.pods,
-        MappingProxyType(seen.pod_samples),
-        lent(memories.get(one.place)),
-        view.lead_seconds,
-        view.workload.terms,
-        seen.interventions,
-    )
+def _silent(one: Asked, view: View) -> Proposal:
+    why = "; ".join(view.describe(name) for name in sorted(one.needs) if name not in view.shown)
+    return Proposal(one.label, live=False, recommendation=None, why=why)
+
+
+def _ask(one: Asked, view: View, observation: Observation) -> Proposal:
     try:
         answer = recommendation_in(asked(lambda: one.policy.recommend(observation)))
     except PolicyError as error:
         why = f"failed: {error}"
         return Proposal(one.label, live=False, recommendation=None, why=why, failed=True)
-    doubted = [name for name in one.uses if not view.trusts(name)]
-    return Proposal(one.label, live=True, recommendation=answer, ageing=bool(doubted))
+    return Proposal(
+        one.label, live=True, recommendation=answer, ageing=not all(map(view.trusts, one.uses))
+    )
 
 
 def vote_of(proposal: Proposal, current: int) -> Vote:

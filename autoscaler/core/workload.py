@@ -53,23 +53,22 @@ class Asked:
         label: How the trail names it.
         place: How its memory is named, so that an edited file does not hand it to another
             algorithm.
-        needs: Signals without which it is not asked, in order of their names.
-        uses: All signals that it reads, likewise.
+        needs: Signals without which it is not asked.
+        uses: All signals that it reads, in order of their names.
     """
 
     policy: Policy
     label: str
     place: str
-    needs: tuple[str, ...]
+    needs: frozenset[str]
     uses: tuple[str, ...]
 
     @classmethod
     def at(cls, place: int, policy: Policy) -> Self:
         """Return what is known of the policy at this place of the file."""
         name = f"{place}:{policy.type}"
-        return cls(
-            policy, policy.label, name, tuple(sorted(policy.needs)), tuple(sorted(policy.uses))
-        )
+        needs, uses = frozenset(policy.needs), tuple(sorted(policy.uses))
+        return cls(policy, policy.label, name, needs, uses)
 
 
 class WorkloadSpec(Spec):

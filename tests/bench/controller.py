@@ -189,9 +189,9 @@ def _wait(done: Callable[[], bool], why_not: str) -> None:
 
 
 def _after_a_window(fleet: FleetSpec, now: float) -> FleetState:
-    """Return what decisions remember when they have run for a whole window."""
-    times = [now - INTERVAL * back for back in range(int(WINDOW_SECONDS / INTERVAL), 0, -1)]
-    marks = tuple(Mark(time, REPLICAS) for time in times)
+    """Return what decisions remember when they have run for a whole window, restless ones."""
+    backs = range(int(WINDOW_SECONDS / INTERVAL), 0, -1)
+    marks = tuple(Mark(now - INTERVAL * back, REPLICAS - 7 * back % 4) for back in backs)
     past = partial(Past, desired=REPLICAS, asleep=False)
     return FleetState(
         {
