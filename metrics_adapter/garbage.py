@@ -1,7 +1,7 @@
 """Searches for garbage, kept away from what stays.
 
 A search for cycles looks at every object that may be part of one. The values of ten thousand
-workloads are so many that it takes a tenth of a second, in which nobody is answered. They have no
+workloads are so many that it takes a fifth of a second, in which nobody is answered. They have no
 cycles, and go when nobody refers to them any more: so nothing is searched while they are made, and
 then they are set aside.
 """
@@ -56,6 +56,6 @@ class Garbage:
         most = MORE * self._usual + ROOM
         if self._more > most:
             # What is lent and given back among tuples and lists looks like more, a little with each
-            # plan. To count what is there takes as long as fifty requests, so that comes now.
+            # plan. To count what is there takes as long as fifty requests: not each time.
             self._more = gc.get_freeze_count() - self._usual
         return self._more > most

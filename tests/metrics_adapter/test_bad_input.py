@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from metrics_adapter import handshakes, server
-from tests.metrics_adapter.cluster import FakeCluster, raw, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController, raw, until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
+from tests.metrics_adapter.plans import a_row
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 VALUE = f"{LIST}/namespaces/llm/load"
@@ -30,6 +31,13 @@ MASTERS = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters"}
         pytest.param("/apis/apps", 404, "could not find", id="another group"),
         pytest.param("/apis/apps/v1", 404, "could not find", id="another group's version"),
         pytest.param("/apis/external.metrics.k8s.io/v1", 404, "could not find", id="version"),
+        pytest.param("/apis/custom.metrics.k8s.io/v1beta1", 404, "could not find", id="older one"),
+        pytest.param(
+            "/apis/custom.metrics.k8s.io/v1beta1/namespaces/llm/deployments.apps/chat/load",
+            404,
+            "could not find",
+            id="value of an older version",
+        ),
         pytest.param("/openapi/v3/apis/apps/v1", 404, "could not find", id="another's openapi"),
         pytest.param(f"{LIST}/namespaces/llm", 404, "could not find", id="no metric"),
         pytest.param(f"{VALUE}/more", 404, "could not find", id="more segments"),
@@ -43,6 +51,18 @@ MASTERS = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters"}
         pytest.param(f"{VALUE}?labelSelector=a%3D%3D%3Db", 400, "labelSelector: ", id="selector"),
         pytest.param(
             f"{VALUE}?labelSelector=a%20in%20(", 400, "labelSelector: ", id="open parenthesis"
+        ),
+        pytest.param(
+            f"{CUSTOM}/namespaces/llm/deployments.apps/*/load?labelSelector=a%3D%3D%3Db",
+            400,
+            "labelSelector: ",
+            id="selector of objects",
+        ),
+        pytest.param(
+            f"{CUSTOM}/namespaces/llm/deployments.apps/chat/load?metricLabelSelector=%21%21",
+            400,
+            "metricLabelSelector: ",
+            id="selector of metrics",
         ),
         pytest.param(f"{VALUE}?labelSelector=%FF", 400, "the query is malformed", id="not UTF-8"),
         pytest.param(f"{VALUE}?" + "&".join(["a=b"] * 17), 400, "the query", id="many parameters"),
@@ -179,6 +199,80 @@ def test_http_1_0_is_answered_once(shared: Running) -> None:
 
     assert found.startswith(b"HTTP/1.0 200 OK\r\n")
     assert found.endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        pytest.param(VALUE, 200, "ExternalMetricValueList", id="value"),
+        pytest.param(f"{LIST}/namespaces/llm/lod", 404, "Status", id="no such metric"),
+        pytest.param("/a/../b", 400, "Status", id="path"),
+    ],
+)
+def test_the_api_server_would_be_answered_in_http_1_0_too(
+    shared: Running, path: str, status: int, kind: str
+) -> None:
+    lines = [f"GET {path} HTTP/1.0", *(f"{name}: {value}" for name, value in MASTERS.items())]
+    data = "\r\n".join([*lines, "", ""]).encode()
+
+    found = raw(shared.address, shared.context(shared.front_proxy_client), data)
+
+    head, _, body = found.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.0 {status} ".encode())
+    assert json.loads(body)["kind"] == kind
+
+
+def test_a_client_that_always_sends_a_little_more_is_cut_off(start: Start) -> None:
+    """What is limited is the time for the whole request, not for its next byte."""
+    adapter = start(serving_settings={"headerSeconds": 0.5})
+    with (
+        socket.create_connection(adapter.address, timeout=10) as plain,
+        adapter.context().wrap_socket(plain, server_hostname="localhost") as slow,
+    ):
+        began = time.monotonic()
+        with contextlib.suppress(OSError):  # it was cut off
+            while time.monotonic() - began < 8:
+                slow.sendall(b"A")
+                assert adapter.get("/livez", proxied=False).status == 200
+                time.sleep(0.05)
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+def test_who_takes_no_answer_is_cut_off_and_others_are_answered(
+    start: Start, controller: FakeController
+) -> None:
+    """Answers that nobody takes do not pile up: no more is read of the connection."""
+    adapter = start(serving_settings={"idleSeconds": 0.4, "headerSeconds": 0.6})
+    controller.publish(*(a_row(f"w{n}") for n in range(2000)))
+    until(lambda: adapter.adapter.newest.board and adapter.adapter.newest.board.cycle == "c-2")
+    lines = [f"GET {VALUE} HTTP/1.1", "Host: a", *(f"{k}: {v}" for k, v in MASTERS.items())]
+    asking = "\r\n".join([*lines, "", ""]).encode() * 100
+    context = adapter.context(adapter.front_proxy_client)
+    with (
+        socket.create_connection(adapter.address, timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as greedy,
+    ):
+        greedy.sendall(asking)
+        time.sleep(2)
+        assert adapter.get("/livez", proxied=False).status == 200
+        taken = 0
+        with contextlib.suppress(OSError):
+            while chunk := greedy.recv(1 << 20):
+                taken += len(chunk)
+
+    whole = 100 * len(adapter.get(VALUE, AS_HPA).body)
+    assert 0 < taken < whole / 2
+
+
+def test_a_tunnel_is_refused(shared: Running) -> None:
+    found = raw(
+        shared.address,
+        shared.context(shared.front_proxy_client),
+        b"CONNECT 10.0.0.1:443 HTTP/1.1\r\nHost: 10.0.0.1:443\r\n\r\n",
+    )
+
+    assert not found or found.split()[1] in (b"400", b"405")
 
 
 def test_a_slow_client_is_cut_off_and_others_are_answered(start: Start) -> None:

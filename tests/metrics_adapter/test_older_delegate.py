@@ -21,8 +21,16 @@ from metrics_adapter.delegate import Delegate, DelegateSettings
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import CUSTOM
 from metrics_adapter.translation import Steps, checked, translated
-from tests.metrics_adapter.cluster import FakeCluster, Loopback, say, until
-from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Answer, Clock, Running, Start
+from tests.metrics_adapter.cluster import FakeCluster, FakeController, Loopback, say, until
+from tests.metrics_adapter.conftest import (
+    AGGREGATOR,
+    AS_HPA,
+    Answer,
+    Clock,
+    Running,
+    Start,
+    request,
+)
 
 GROUP = "/apis/custom.metrics.k8s.io"
 OBJECT = "namespaces/web/services/shop"
@@ -53,6 +61,7 @@ class Older(Loopback):
         self.tells_of_its_group = True
         self.items: Any = [an_item()]
         self.reply: bytes | None = None
+        self.busy = False
         self.late = 0.0
         self.asked: list[str] = []
         super().__init__(authority.issue_cert("older.monitoring.svc"))
@@ -67,6 +76,9 @@ class Older(Loopback):
         segments = urlsplit(request.path).path.split("/")[3:]
         if self.reply is not None:
             say(request, 200, self.reply)
+        elif self.busy and len(segments) > 1:
+            status = {"kind": "Status", "code": 429, "message": "too much"}
+            say(request, 429, status, Retry_After="1")
         elif not segments and self.tells_of_its_group:
             versions = [
                 {"groupVersion": f"{CUSTOM}/{one}", "version": one} for one in self.versions
@@ -199,6 +211,36 @@ def test_what_it_refuses_stays_its_status(adapter: Running) -> None:
     answer = ask(adapter, f"{OBJECT}/misses")
 
     assert (answer.status, answer.message) == (404, "no such metric there")
+
+
+def test_no_hpa_is_told_to_come_again_within_its_sync(adapter: Running, older: Older) -> None:
+    older.busy = True
+
+    answer = ask(adapter)
+
+    assert (answer.status, answer.message) == (429, "too much")
+    assert "retry-after" not in answer.headers
+
+
+def test_discovery_takes_milliseconds_while_everything_behind_is_down(
+    adapter: Running, older: Older, cluster: FakeCluster, controller: FakeController
+) -> None:
+    assert ask(adapter).status == 200
+    older.late = 0.5
+    cluster.broken = True
+    controller.publish_bytes(b"out of order", 500)
+    adapter.clock.now += 100
+    connection = adapter.connect(adapter.front_proxy_client)
+    took = []
+    for path in (f"{GROUP}/v1beta2", "/apis/external.metrics.k8s.io/v1beta1", "/apis") * 10:
+        began = time.monotonic()
+        answer = request(connection, path, AGGREGATOR)
+        took.append(time.monotonic() - began)
+        assert answer.status == 200
+    connection.close()
+
+    assert adapter.get("/readyz", proxied=False).status == 503
+    assert sorted(took)[len(took) // 2] < 0.05
 
 
 def test_which_version_it_serves_is_asked_once_for_many_values(
