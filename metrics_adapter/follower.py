@@ -123,6 +123,8 @@ class Follower:
         ) as answer:
             if answer.status == 204:
                 return True
+            # A plan grows older while it is read, for requests go before it.
+            ahead = _time_of(answer.headers.get("Date", ""), self._wall) - self._newest.seconds()
             try:
                 body = await _bounded(answer)
             finally:
@@ -130,16 +132,16 @@ class Follower:
             if answer.status != 200:
                 text = body[:200].decode("utf-8", "replace")
                 raise ObservationError(f"{address}: {answer.status}: {text}")
-            told = answer.headers.get("Date", "")
-        return await self._use(body, told)
+        return await self._use(body, ahead)
 
-    async def _use(self, body: bytes, told: str) -> bool:
+    async def _use(self, body: bytes, ahead: float) -> bool:
+        """Publish a plan, unless it is known; the controller's clock is so far ahead of ours."""
         board = self._newest.board
         try:
             with self._garbage.apart():
                 longest = self._settings.max_plan_age_seconds
                 made = await in_turns(steps(body, board, longest, self._judge))
-                self._newest.publish(made, _time_of(told, self._wall) - made.time)
+                self._newest.publish(made, self._newest.seconds() + ahead - made.time)
                 self._after = made.cycle
                 if board is not None:
                     await in_turns(board_end(board))

@@ -36,6 +36,10 @@ class Newest:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def seconds(self) -> float:
+        """Return seconds that only ever rise."""
+        return self._monotonic()
+
     def now(self) -> float:
         """Return the time by the controller's clock, Unix seconds; 0 before the first board."""
         return self._monotonic() + self._offset if self._board is not None else 0.0

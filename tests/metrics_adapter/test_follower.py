@@ -16,6 +16,7 @@ from autoscaler.core.errors import ConfigError, ObservationError
 from metrics_adapter import follower
 from metrics_adapter.follower import ControllerSettings, Follower
 from metrics_adapter.newest import Newest
+from metrics_adapter.turns import in_turns
 from tests.builders import NOON
 from tests.metrics_adapter.cluster import FakeController
 from tests.metrics_adapter.plans import a_board, a_document, a_row, a_signal
@@ -76,6 +77,30 @@ def test_age_is_counted_by_the_controller_s_clock(controller: FakeController) ->
     _, found = ask(controller, ages, late=86_400)
 
     assert found == (10.0, 65.0, "", "the newest plan is 65 s old, at most 60 s")
+
+
+def test_a_plan_grows_older_while_it_is_read(
+    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests go before it: that takes a while where there always are some."""
+    clocks: list[Clock] = []
+
+    async def slowly(making: Any) -> Any:
+        clocks[0].now += 7
+        return await in_turns(making)
+
+    async def asking() -> float:
+        clocks.append(Clock())
+        newest = Newest(clocks[0])
+        one = Follower(ControllerSettings(url=controller.url), newest, lambda: NOON)
+        async with aiohttp.ClientSession() as session:
+            await one.once(session)
+        return newest.age()
+
+    controller.publish(at=NOON - 2)
+    monkeypatch.setattr(follower, "in_turns", slowly)
+
+    assert asyncio.run(asking()) == 2 + 7
 
 
 @pytest.mark.parametrize(
