@@ -2,9 +2,6 @@
 
 A state that is absent, broken, of another version or too old is no state: every workload then
 begins unproven and may only be raised for one whole window (`planner.unproven`).
-
-Marks are written in columns: each as an object of its own would take three times the space and
-five times the time.
 """
 
 import hashlib
@@ -24,12 +21,11 @@ from autoscaler.core.past import Mark, Past
 from autoscaler.core.planner import FleetState, unproven
 from autoscaler.core.workload import FleetSpec
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _STATE: Final = TypeAdapter(FleetState)
 _NAMES: Final = frozenset(one.name for one in fields(FleetState))
-_PAST_NAMES: Final = tuple(one.name for one in fields(Past))
-_MARKS: Final = tuple(one.name for one in fields(Past) if one.type == tuple[Mark, ...])
+_PAST_NAMES: Final = frozenset(one.name for one in fields(Past))
 
 
 class StateError(AutoscalerError):
@@ -85,10 +81,7 @@ def dump_state(
     """
     said = {
         **{name: rows for name, rows in (kept or {}).items() if rows},
-        "pasts": {key: _plain(past) for key, past in state.pasts.items()},
-        "nodes_needed": {name: _columns(marks) for name, marks in state.nodes_needed.items()},
-        "nodes_seen": dict(state.nodes_seen),
-        "led": state.led,
+        **{name: getattr(state, name) for name in _NAMES},
     }
     body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
     head = {"version": VERSION, "saved": now, "sha256": hashlib.sha256(body).hexdigest()}
@@ -127,49 +120,18 @@ def _read(body: bytes) -> tuple[FleetState, Mapping[str, Mapping[str, Any]]]:
     """Return the state in it, and what else was kept: by name, then by workload key."""
     try:
         said: Any = orjson.loads(body)
-        state = _STATE.validate_python(_in_rows(said))
+        state = _state_in(said)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise StateError("the saved state does not fit this version of the program") from error
     others = {name: rows for name, rows in said.items() if name not in _NAMES}
     return state, {name: rows for name, rows in others.items() if isinstance(rows, dict)}
 
 
-def _plain(past: Past) -> dict[str, Any]:
-    plain = {name: getattr(past, name) for name in _PAST_NAMES}
-    for name in _MARKS:
-        plain[name] = _columns(plain[name])
-    return plain
-
-
-def _columns(marks: tuple[Mark, ...]) -> list[list[Any]]:
-    """Return times, counts, and the places of outdated marks."""
-    if not marks:
-        return []
-    outdated = [place for place, mark in enumerate(marks) if mark.outdated]
-    return [[mark.time for mark in marks], [mark.count for mark in marks], outdated]
-
-
-def _in_rows(said: Any) -> Any:
-    pasts = {
-        key: {**past, **{name: _marks(past[name]) for name in _MARKS}}
-        for key, past in said["pasts"].items()
-    }
-    nodes = {name: _marks(columns) for name, columns in said["nodes_needed"].items()}
-    known = {name: value for name, value in said.items() if name in _NAMES}
-    return {**known, "pasts": pasts, "nodes_needed": nodes}
-
-
-def _marks(columns: list[list[Any]]) -> list[dict[str, Any]]:
-    if not columns:
-        return []
-    times, counts, outdated = columns
-    rows = [
-        {"time": time, "count": count, "outdated": False}
-        for time, count in zip(times, counts, strict=True)
-    ]
-    for place in outdated:
-        rows[place]["outdated"] = True
-    return rows
+def _state_in(said: Any) -> FleetState:
+    if any(past.keys() != _PAST_NAMES for past in said["pasts"].values()):
+        raise ValueError("a past of other fields")
+    state: FleetState = _STATE.validate_python({name: said[name] for name in _NAMES})
+    return state
 
 
 def restore(
