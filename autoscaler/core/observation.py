@@ -133,7 +133,10 @@ class Series:
 
     def since(self, time: float) -> "Series":
         """Return the samples that are newer than `time`."""
-        return self.tail(int(self.times.searchsorted(time, side="right")))
+        times = self.times
+        if len(times) and times.item(0) > time:
+            return self  # most often nothing is older: no need to search
+        return self.tail(int(times.searchsorted(time, side="right")))
 
     def tail(self, first: int) -> "Series":
         """Return the samples from the index `first` on."""

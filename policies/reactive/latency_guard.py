@@ -12,7 +12,7 @@ from autoscaler.core.spec import Number, Seconds, Slo
 from policies.reactive.plateau import ALIKE, Plateau, Sizes
 from policies.reactive.serving_size import ServingSize
 from policies.reactive.too_few import TooFew
-from policies.reactive.window import largest, mean, newest, slope
+from policies.reactive.window import largest, mean, newest, slope, smallest
 
 OBJECTIVES = ("ttft", "itl", "e2e")
 
@@ -187,7 +187,7 @@ class LatencyGuard(Policy):
     def _plateau(self, sizes: Sizes, observation: Observation, limit: float) -> Plateau | None:
         """The plateau, unless the latency has left it or runs away."""
         series, plateau = observation.signal(self.signal), sizes.plateau
-        if plateau is None or not plateau.counts(observation.now, mean(series)):
+        if plateau is None or observation.now >= plateau.until or plateau.left(mean(series)):
             return None
         return None if self._runs_away(observation, limit) else plateau
 
@@ -237,10 +237,11 @@ class LatencyGuard(Policy):
 
     def _lowest(self, observation: Observation) -> tuple[float, float]:
         """The lowest latency of the last day, and when it was seen."""
-        memory, values = observation.memory or {}, observation.signal(self.signal).values
-        lowest = float(np.minimum.reduce(values))
+        memory, series = observation.memory or {}, observation.signal(self.signal)
+        lowest = smallest(series)
         if lowest <= 0:
-            lowest = float(np.min(values[values > 0], initial=math.inf))
+            positive = series.values[series.values > 0]
+            lowest = float(np.min(positive, initial=math.inf))
         kept = float(memory.get("lowest", math.inf))
         seen = float(memory.get("lowestSeen", -math.inf))
         if kept < lowest and observation.now < seen + IDLE_KEPT_SECONDS:

@@ -104,6 +104,11 @@ class Plateau:
         return max(self.before, self.after)
 
     @property
+    def until(self) -> float:
+        """When it no longer counts, Unix seconds."""
+        return self.seen + self.hold_seconds
+
+    @property
     def idle(self) -> float:
         """What an idle replica has, as both averages tell, seconds."""
         return idle_of(self.fewer, self.before, self.more, self.after)
@@ -122,9 +127,9 @@ class Plateau:
             kept["holdSeconds"],
         )
 
-    def counts(self, now: float, mean: float) -> bool:
-        """Whether it is young enough, and the latency of the window not clearly above it."""
-        return now < self.seen + self.hold_seconds and mean <= CHANGED * self.level
+    def left(self, mean: float) -> bool:
+        """Whether the average latency of the window is clearly above it."""
+        return mean > CHANGED * self.level
 
     def as_memory(self) -> dict[str, float]:
         """Return JSON values that `recall` understands."""
@@ -208,7 +213,7 @@ class Sizes:
         here, smaller, old = self.here, self.smaller, self.plateau
         if here is None or smaller is None or here.seconds < enough_seconds:
             return self
-        if old is not None and now < old.seen + old.hold_seconds and old.more == here.ready:
+        if old is not None and now < old.until and old.more == here.ready:
             return self
         load = max(0.0, 1.0 - idle / smaller.mean) * smaller.ready / here.ready
         fall = smaller.mean - idle / (1.0 - load)
@@ -219,10 +224,8 @@ class Sizes:
         if here.mean > ALIKE * smaller.mean:
             return self
         hold = hold_seconds
-        if old is not None and old.fewer == smaller.ready:
-            expired = old.seen + old.hold_seconds
-            if now < expired + old.hold_seconds:
-                hold = min(2.0 * old.hold_seconds, LONGEST_HOLD * hold_seconds)
+        if old is not None and old.fewer == smaller.ready and now < old.until + old.hold_seconds:
+            hold = min(2.0 * old.hold_seconds, LONGEST_HOLD * hold_seconds)
         return Sizes(
             here,
             smaller,

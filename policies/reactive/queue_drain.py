@@ -110,17 +110,18 @@ class QueueDrain(Policy):
         size = ServingSize.follow(observation)
         growth = slope(newest(size.since_grew(queue), self.drain_seconds))
         quiet = self.quiet_queue_per_replica * replicas.ready
-        standing = covers(newest_above(queue, quiet), self._judged_seconds)
-        rate = self._rate(observation, growth, standing=standing)
-        load = self._load(observation)
+        backlog = max(0.0, queue.latest - quiet)
+        standing = backlog > 0 and covers(newest_above(queue, quiet), self._judged_seconds)
+        done = observation.signals.get(self.throughput) if self.throughput else None
+        rate = self._rate(observation, done if standing else None, growth)
+        load = None if done is None else largest(done)
         starting = Starting.recall(memory).update(replicas, now)
         too_few, load_then = TooFew.recall(memory), memory.get("load")
 
-        backlog = max(0.0, queue.latest - quiet)
         if backlog > 0:
             lead = observation.lead_seconds
-            done = rate.value * starting.replica_seconds(now, lead, lead)
-            found = max(0.0, backlog + growth * lead - done)
+            served = rate.value * starting.replica_seconds(now, lead, lead)
+            found = max(0.0, backlog + growth * lead - served)
             drain = max(self.drain_seconds, LEAD_SHARE * lead)
             short = (growth + found / drain) / rate.value
             wanted = self._wanted(short, replicas.ready, standing=standing, sure=rate.sure)
@@ -156,14 +157,14 @@ class QueueDrain(Policy):
             },
         )
 
-    def _rate(self, observation: Observation, growth: float, *, standing: bool) -> DrainRate:
+    def _rate(self, observation: Observation, busy: Series | None, growth: float) -> DrainRate:
+        """What a busy replica completes; `busy`: the throughput, where all replicas are busy."""
         if self.requests_per_second_per_replica is not None:
             return DrainRate(self.requests_per_second_per_replica, "given")
         now, ready = observation.now, observation.replicas.ready
         rate = DrainRate.recall(observation.memory or {}, now)
-        done = observation.signals.get(self.throughput) if self.throughput else None
-        if done is not None and standing:
-            rate = rate.completed(done.latest, ready, now)
+        if busy is not None:
+            rate = rate.completed(busy.latest, ready, now)
         return rate.drained(-growth, ready, now)
 
     @property
@@ -172,10 +173,6 @@ class QueueDrain(Policy):
 
     def _is_quiet(self, queue: Series, quiet: float) -> bool:
         return covers(queue, self._judged_seconds) and mean(queue) <= quiet
-
-    def _load(self, observation: Observation) -> float | None:
-        done = observation.signals.get(self.throughput) if self.throughput else None
-        return None if done is None else largest(done)
 
     def _wanted(self, short: float, ready: int, *, standing: bool, sure: bool) -> int:
         """The replicas to drain the backlog in time, if `short` more would do it."""

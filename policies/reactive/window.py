@@ -45,16 +45,19 @@ def _newest_run(series: Series, outside: "np.typing.NDArray[np.bool_]") -> Serie
 
 def slope(series: Series) -> float:
     """Return the change per second: least squares over all samples; 0 for fewer than two."""
-    if len(series) < 2 or not series.values.any():
+    if len(series) < 2:
         return 0.0
-    values, scale = _scaled(series)
+    most = _magnitude(series.values)
+    if most == 0:
+        return 0.0
+    values, scale = _scaled(series.values, most)
     times = series.times - _mean(series.times)
-    return float(times @ (values - _mean(values)) / (times @ times)) * scale
+    return float(times.dot(values - _mean(values)) / times.dot(times)) * scale
 
 
 def mean(series: Series) -> float:
     """Return the average of the samples, at least one."""
-    values, scale = _scaled(series)
+    values, scale = _scaled(series.values, _magnitude(series.values))
     return float(_mean(values)) * scale
 
 
@@ -64,15 +67,30 @@ def _mean(values: FloatArray) -> np.float64:
     return total
 
 
-def _scaled(series: Series) -> tuple[FloatArray, float]:
-    """Return the samples, and what they were divided by so that sums of them stay finite.
+def _magnitude(values: FloatArray) -> float:
+    """Return how far from 0 the farthest of the values is."""
+    return _largest(np.abs(values))
+
+
+def _scaled(values: FloatArray, most: float) -> tuple[FloatArray, float]:
+    """Return values of this magnitude, and what they were divided by so that sums stay finite.
 
     That is 1 for all but absurd ones.
     """
-    most = float(np.maximum.reduce(np.abs(series.values)))
-    return (series.values / most, most) if most > HUGE else (series.values, 1.0)
+    return (values / most, most) if most > HUGE else (values, 1.0)
 
 
 def largest(series: Series) -> float:
     """Return the largest of the samples, at least one."""
-    return float(np.maximum.reduce(series.values))
+    return _largest(series.values)
+
+
+def smallest(series: Series) -> float:
+    """Return the smallest of the samples, at least one."""
+    values = series.values
+    return values.item(values.argmin())
+
+
+def _largest(values: FloatArray) -> float:
+    # As `values.max()`, which takes twice as long over a few samples.
+    return values.item(values.argmax())

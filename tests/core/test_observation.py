@@ -57,6 +57,8 @@ def test_since_is_exclusive() -> None:
     series = Series.of([(1.0, 5.0), (2.0, 6.0)])
 
     assert series.since(1.0) == Series.of([(2.0, 6.0)])
+    assert series.since(0.5) == series
+    assert len(series.since(2.0)) == 0
 
 
 def test_starting_is_never_negative() -> None:

@@ -57,9 +57,22 @@ def test_the_slope_is_that_of_a_least_squares_line(values: list[float]) -> None:
     assert window.slope(series) == pytest.approx(line[0], abs=1e-6 * max(1, *map(abs, values)))
 
 
-def test_mean_and_largest() -> None:
+def test_mean_largest_and_smallest() -> None:
     assert window.mean(samples(1, 2, 6)) == 3
     assert window.largest(samples(1, 6, 2)) == 6
+    assert window.smallest(samples(2, 1, 6)) == 1
+
+
+@given(st.lists(st.floats(-1e140, 1e140), min_size=1, max_size=40))
+def test_a_replay_on_any_version_decides_alike_for_no_bit_differs(values: list[float]) -> None:
+    series = samples(*values)
+    times, centred = series.times - series.times.mean(), series.values - series.values.mean()
+
+    assert window.largest(series) == max(values)
+    assert window.smallest(series) == min(values)
+    assert window.mean(series) == series.values.mean()
+    if len(values) > 1:
+        assert window.slope(series) == float(times @ centred / (times @ times))
 
 
 @pytest.mark.parametrize("huge", [1e150, 1e200, 1e308])
