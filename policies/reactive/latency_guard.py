@@ -135,7 +135,8 @@ class LatencyGuard(Policy):
             plateau = self._plateau(sizes, observation, limit)
             unproved = settling or sizes.undecided(self.settle_seconds)
             saw += f", {goal:.3g} s allowed ({self.headroom:.0%} of {limit:g} s)"
-            evidence |= {"allowed": goal, "idle": idle if plateau is None else plateau.idle}
+            evidence["allowed"] = goal
+            evidence["idle"] = idle if plateau is None else plateau.idle
             if latency > goal and unproved and not self._worsens(series, size):
                 count = replicas.desired
                 saw += f": waiting for {replicas.ready} ready replicas to show"

@@ -144,10 +144,12 @@ class QueueDrain(Policy):
             "requestsPerSecondPerReplica": rate.value,
             "ready": float(replicas.ready),
         }
+        if load is not None:
+            evidence["largestThroughput"] = load
         return Recommendation(
             count,
             f"{self.signal} is {queue.latest:g}: {why}",
-            evidence if load is None else evidence | {"largestThroughput": load},
+            evidence,
             memory={
                 "size": size.as_memory(),
                 "starting": starting.as_memory(),

@@ -22,7 +22,7 @@ class Starting:
     @classmethod
     def recall(cls, memory: Mapping[str, Any]) -> Self:
         """Return what an earlier cycle put into memory, or nothing known."""
-        return cls(tuple((time, count) for time, count in memory.get("starting", ())))
+        return cls(tuple([(time, count) for time, count in memory.get("starting", ())]))
 
     def as_memory(self) -> list[list[float]]:
         """Return JSON values that `recall` understands, to keep under `starting`."""
@@ -31,7 +31,7 @@ class Starting:
     @property
     def total(self) -> int:
         """How many are starting."""
-        return sum(count for _, count in self.batches)
+        return sum([count for _, count in self.batches])
 
     def update(self, replicas: ReplicaStatus, now: float) -> "Starting":
         """Return what is starting now: the oldest are taken to serve first.
@@ -39,8 +39,8 @@ class Starting:
         Failing replicas are not on their way and do not count.
         """
         found = max(0, replicas.starting - replicas.failing)
-        if found >= self.total:
-            added = found - self.total
+        added = found - self.total
+        if added >= 0:
             return Starting((*self.batches, (now, added))) if added else self
         kept: list[tuple[float, int]] = []
         for time, count in reversed(self.batches):

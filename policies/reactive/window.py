@@ -17,14 +17,10 @@ def newest(series: Series, seconds: float) -> Series:
     return series.since(series.latest_time - seconds - EDGE_SECONDS)
 
 
-def span_seconds(series: Series) -> float:
-    """Return the time from the oldest sample to the newest; 0 for fewer than two samples."""
-    return float(series.times[-1] - series.times[0]) if len(series) > 1 else 0.0
-
-
 def covers(series: Series, seconds: float) -> bool:
     """Whether there are samples, and they reach back at least `seconds`."""
-    return len(series) > 0 and span_seconds(series) >= seconds - EDGE_SECONDS
+    times = series.times
+    return len(times) > 0 and times.item(-1) - times.item(0) >= seconds - EDGE_SECONDS
 
 
 def newest_above(series: Series, mark: float) -> Series:
