@@ -22,7 +22,7 @@ import numpy as np
 from autoscaler.adapters.prometheus.errors import SourceError
 from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
 from autoscaler.adapters.prometheus.questions import Question, raw_times
-from autoscaler.adapters.prometheus.rows import Points, Rows
+from autoscaler.adapters.prometheus.rows import Rows
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.adapters.prometheus.template import matcher
 from autoscaler.adapters.prometheus.windows import Floats
@@ -90,7 +90,7 @@ class _Kept:
     values: Floats = field(default_factory=lambda: np.empty(0))
     alive: Floats = field(default_factory=lambda: np.empty(0))
     """Evaluation times of this chunk at which there was a value with a raw sample behind it."""
-    marks: tuple[float, ...] = ()
+    marks: Floats | None = None
     fault: Gap | None = None
 
     def forget(self, before: float) -> None:
@@ -103,15 +103,17 @@ class _Kept:
         self.alive = np.empty(0)
         self.fault = None
 
-    def add(self, points: Points, ages: Sequence[Points]) -> None:
-        """Add the values of a range that follows all before it."""
-        evaluated = np.array([point[0] for point in points], dtype=np.float64)
-        values = np.array([point[1] for point in points], dtype=np.float64)
+    def add(self, evaluated: Floats, values: Floats, ages: Sequence[Floats]) -> None:
+        """Add the values of a range that follows all before it.
+
+        Args:
+            evaluated: When they were evaluated, Unix seconds.
+            values: The values, as many.
+            ages: For each selector, its newest raw samples then, NaN where there is none.
+        """
         times = evaluated
         if ages:
-            known = [{float(at): float(raw) for at, raw in age} for age in ages]
-            found, self.marks = raw_times(evaluated.tolist(), known, self.marks)
-            times = np.array(found)
+            (times,), self.marks = raw_times(evaluated, [age[None] for age in ages], self.marks)
         there = np.isfinite(times)
         self.alive = np.concatenate([self.alive, evaluated[there]])
         last = self.times[-1] if len(self.times) else -math.inf
@@ -271,17 +273,16 @@ class HistoryObserver:
                 self._kept[key][name].fault = fault
 
     def _take(self, planned: PlannedQuery, rows: Rows) -> None:
-        for (labels, served), points, *ages in zip(
-            planned.serves.items(), rows.values, *rows.ages, strict=True
-        ):
-            fault = rows.faults.get(labels)
+        for line, (labels, served) in enumerate(planned.serves.items()):
+            fault, there = rows.faults.get(labels), rows.there[line]
             for key, name in served:
                 kept = self._kept[key][name]
                 if fault is not None:
                     text = f"{planned.source}: bad query: {fault}"
                     kept.fault = Gap(GapReason.ERROR, text)
-                elif points:
-                    kept.add(points, [age or () for age in ages])
+                elif there.any():
+                    ages = [age[line][there] for age in rows.ages]
+                    kept.add(rows.times[there], rows.values[line][there], ages)
 
     # --- what is seen ---------------------------------------------------------------------
 

@@ -1,12 +1,23 @@
 """What a reader remembers between cycles: the questions, the windows, and what was lacking."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
-from autoscaler.adapters.prometheus.points import add, count_at, end_of, lack, pod_samples, reach
+from autoscaler.adapters.prometheus.points import (
+    add,
+    counts_at,
+    end_of,
+    lack,
+    newest_times,
+    pod_samples,
+    reached,
+)
 from autoscaler.adapters.prometheus.questions import Question
 from autoscaler.adapters.prometheus.rows import Rows
 from autoscaler.adapters.prometheus.windows import Track
@@ -47,6 +58,59 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class _Members:
+    """The signals that a question serves, as the lines of its answers are.
+
+    Attributes:
+        kept: Them, one after the other.
+        tracks: Their samples.
+        lines: Which line of an answer is each one's.
+    """
+
+    kept: Sequence[_Kept]
+    tracks: Sequence[Track]
+    lines: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, question: Question, kept: Mapping[str, Mapping[str, _Kept]]) -> "_Members":
+        """Find them."""
+        serves = question.planned.serves.values()
+        found = [kept[workload][signal] for served in serves for workload, signal in served]
+        lines = np.repeat(np.arange(len(serves)), list(map(len, serves)))
+        return cls(found, [one.track for one in found], lines)
+
+    def note(self, question: Question, end: float, rows: Rows, warnings: tuple[str, ...]) -> None:
+        """Note what the newest answer lacks, its pods, and how many raw series are behind it.
+
+        Args:
+            question: What was asked.
+            end: The newest evaluation, Unix seconds.
+            rows: The answer.
+            warnings: What the source said beside it.
+        """
+        planned = question.planned
+        told = Gap(GapReason.PARTIAL, f"{planned.source}: {'; '.join(warnings)}")
+        gaps: list[Gap | None] = [told if warnings else None] * len(planned.serves)
+        newest, there, keys = newest_times(rows), reached(rows, end), list(planned.serves)
+        for line in np.flatnonzero((newest != end) | ~there).tolist():
+            key = keys[line]
+            ends = [end_of(points) for points, _ in rows.pods.get(key, _NONE).values()]
+            last = max([newest.item(line), *ends])
+            fault = rows.faults.get(key)
+            reach = there.item(line)
+            gaps[line] = lack(planned, key, last, reached=reach, fault=fault, end=end) or gaps[line]
+        # Of an answer that is known to be incomplete, or wrong, the count says nothing.
+        parts = [None] * len(keys) if warnings else counts_at(rows, end)
+        for key in rows.faults:
+            parts[question.places[key]] = None
+        pods: list[Mapping[str, PodSample]] = [_NONE] * len(keys)
+        for key, found in rows.pods.items():
+            pods[question.places[key]] = pod_samples(planned, found)
+        for kept, line in zip(self.kept, self.lines.tolist(), strict=True):
+            kept.gap, kept.pods, kept.parts = gaps[line], pods[line], parts[line]
+
+
+@dataclass(frozen=True, slots=True)
 class SignalsSeen:
     """What was seen of one workload.
 
@@ -74,6 +138,7 @@ class SignalMemory:
         self._planner = plan
         self._fleet: FleetSpec | None = None
         self._kept: dict[str, dict[str, _Kept]] = {}
+        self._members: dict[Question, _Members] = {}
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +173,7 @@ class SignalMemory:
         self.questions = {}
         for question in questions:
             self.questions.setdefault(question.planned.source, []).append(question)
-        self._kept, self._fleet = kept, fleet
+        self._kept, self._fleet, self._members = kept, fleet, {}
 
     def take(
         self,
@@ -126,27 +191,13 @@ class SignalMemory:
             question.failure = ""
         elif not question.holes and question.supplement:
             self.questions[question.planned.source].remove(question)
-        planned, end = question.planned, question.time_of(asked[1])
-        told = Gap(GapReason.PARTIAL, f"{planned.source}: {'; '.join(warnings)}")
-        partial = told if warnings else None
-        for (key, served), points, counted, *ages in zip(
-            planned.serves.items(), rows.values, rows.counts, *rows.ages, strict=True
-        ):
-            pods = rows.pods.get(key, _NONE)
-            # Of an answer that is known to be incomplete, or wrong, the count says nothing.
-            unsure = bool(warnings) or key in rows.faults
-            gap = None
-            if newest and not (points and points[-1][0] == end and reach(ages, end)):
-                some = points or max((of for of, _ in pods.values()), key=end_of, default=())
-                gap = lack(planned, key, some, ages, rows.faults.get(key), end)
-            for workload, signal in served:
-                kept = self._kept[workload][signal]
-                if newest:
-                    kept.gap = gap or partial
-                    kept.pods = pod_samples(planned, pods) if pods else _NONE
-                    kept.parts = None if unsure else count_at(end, counted)
-                if points:
-                    add(kept.track, points, ages, planned.step_seconds, newest=newest)
+        members = self._members.get(question)
+        if members is None:
+            members = self._members[question] = _Members.of(question, self._kept)
+        if newest:
+            members.note(question, question.time_of(asked[1]), rows, warnings)
+        step = question.planned.step_seconds
+        add(members.tracks, members.lines, rows, step, newest=newest)
 
     def seen(
         self, workloads: Iterable[str], now: float, notes: Mapping[str, Gap | None]

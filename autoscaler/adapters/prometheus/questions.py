@@ -15,9 +15,11 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from autoscaler.adapters.prometheus.plan import PlannedQuery
 from autoscaler.adapters.prometheus.rows import PART, Rows, sorted_rows
-from autoscaler.adapters.prometheus.windows import Holes
+from autoscaler.adapters.prometheus.windows import Floats, Holes
 
 MOST_POINTS: Final = 10_000
 """Prometheus refuses more than 11,000 points of a series."""
@@ -47,6 +49,7 @@ class Question:
         head: The newest point that was ever wanted; None before the first cycle.
         most_points: Points asked for at once; halved when an answer is too large.
         supplement: Whether it only fetches the past of workloads that came later.
+        places: Where each combination of label values stands in `planned.serves`.
         signals: How many signals of workloads it serves.
         answered: The newest point that was ever answered.
         failure: Why the newest point was not answered; empty if it was.
@@ -62,7 +65,7 @@ class Question:
         self.holes = Holes()
         self.head: int | None = None
         self._phase = _phase(planned)
-        self._places = {key: place for place, key in enumerate(planned.serves)}
+        self.places = {key: place for place, key in enumerate(planned.serves)}
         rows = (2 + len(planned.selectors)) * max(1, len(planned.serves))
         self._full = max(2, min(MOST_POINTS, MOST_SAMPLES // rows))
         self.most_points = self._full
@@ -133,7 +136,7 @@ class Question:
 
     def rows_in(self, answer_rows: Iterable[Mapping[str, Any]]) -> Rows:
         """Sort the rows of an answer by workload; those that serve nobody are left out."""
-        return sorted_rows(self.planned, self._places, answer_rows)
+        return sorted_rows(self.planned, self.places, answer_rows)
 
 
 def dated(planned: PlannedQuery) -> str:
@@ -152,10 +155,8 @@ def dated(planned: PlannedQuery) -> str:
 
 
 def raw_times(
-    times: Sequence[float],
-    ages: Sequence[Mapping[float, float]],
-    marks: Sequence[float] = (),
-) -> tuple[list[float], tuple[float, ...]]:
+    times: Floats, ages: Sequence[Floats], marks: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return the time of the oldest of the newest raw samples behind each value.
 
     Of several selectors the oldest decides: a sum is as old as its oldest part. One that answers
@@ -163,28 +164,29 @@ def raw_times(
     other name) does not count.
 
     Args:
-        times: When the values were evaluated, Unix seconds, rising.
-        ages: For each selector, the newest raw sample at each time.
-        marks: The newest raw sample of each selector before `times`.
+        times: When the values were evaluated, Unix seconds, rising; shape (times,).
+        ages: For each selector, the newest raw sample at each time, NaN where there is none; shape
+            (lines, times).
+        marks: The newest raw sample of each selector before `times`, minus infinity where there
+            was none; shape (lines, selectors). Absent: there was none.
 
     Returns:
         For each value its time, minus infinity where nothing is behind it; and the new marks.
     """
-    newest = list(marks) or [-math.inf] * len(ages)
-    found = []
-    for time in times:
-        behind = math.inf
-        answered = False
-        for number, known in enumerate(ages):
-            raw = known.get(time)
-            if raw is not None:
-                newest[number] = max(raw, newest[number])
-                answered = True
-            elif time - newest[number] > VANISHED_SECONDS:
-                continue
-            behind = min(behind, newest[number])
-        found.append(behind if answered else -math.inf)
-    return found, tuple(newest)
+    lines = len(ages[0])
+    before = np.full((lines, len(ages)), -np.inf) if marks is None else marks
+    after = np.empty_like(before)
+    behind = np.full(ages[0].shape, np.inf)
+    answered = np.zeros(ages[0].shape, np.bool_)
+    for number, raw in enumerate(ages):
+        known = np.column_stack([before[:, number], raw])
+        newest = np.fmax.accumulate(known, axis=1)  # it leaves NaN out
+        after[:, number] = newest[:, -1]
+        there = ~np.isnan(raw)
+        counts = there | (times - newest[:, 1:] <= VANISHED_SECONDS)
+        behind = np.where(counts, np.minimum(behind, newest[:, 1:]), behind)
+        answered |= there
+    return np.where(answered, behind, -np.inf), after
 
 
 def _by(names: Sequence[str]) -> str:

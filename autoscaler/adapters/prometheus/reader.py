@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Final, Self
 
@@ -209,6 +209,7 @@ class SignalReader:
                 deadline=deadline,
             )
             rows = question.rows_in(answer.rows)
+            answer = replace(answer, rows=())  # else all would be held until the last is taken
         except SourceError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - whatever it is: one source, not the cycle

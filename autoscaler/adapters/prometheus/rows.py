@@ -3,10 +3,15 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoscaler.adapters.prometheus.plan import PlannedQuery
+from autoscaler.adapters.prometheus.windows import Floats
 
 PART: Final = "inference_autoscaler_part"
 """Label that tells values, ages and counts apart in an answer."""
@@ -20,22 +25,30 @@ Key = tuple[str, ...]
 Column = Sequence[Points | None]
 """The points of each of a query's combinations of label values, in the order of its `serves`."""
 
+MOST_TIMES: Final = 11_000
+"""Prometheus never answers for more; an answer with more is another's, and too large to spread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of an answer, by the label values that tell workloads apart.
+    """The rows of an answer: a line for each combination of label values of the query's `serves`.
 
     Attributes:
-        values: The evaluated points.
-        ages: For each selector, the points of its newest raw sample.
-        counts: How many raw series the first selector finds, as points.
+        times: Every time at which something was evaluated, Unix seconds, rising; shape (times,).
+        there: At which of them there is a value; shape (lines, times).
+        values: The values; NaN where there is none; shape (lines, times).
+        ages: For each selector, its newest raw sample at each time, Unix seconds; NaN where there
+            is none; shape (lines, times).
+        counts: How many raw series the first selector finds, likewise.
         faults: Why a combination of label values cannot be used, in one sentence.
         pods: Where a query gives a value for each pod: the points of each, and of its raw samples.
     """
 
-    values: Column
-    ages: tuple[Column, ...]
-    counts: Column
+    times: Floats
+    there: NDArray[np.bool_]
+    values: Floats
+    ages: tuple[Floats, ...]
+    counts: Floats
     faults: Mapping[Key, str]
     pods: Mapping[Key, Mapping[str, tuple[Points, Points]]]
 
@@ -91,10 +104,17 @@ class _Sorter:
     def rows(self) -> Rows:
         """Return what was added."""
         pods: dict[Key, dict[str, tuple[Points, Points]]] = {}
-        for key, values in self.pods.items():
-            ages = self.pod_ages.get(key, {})
-            pods[key] = {pod: (points, ages.get(pod, ())) for pod, points in values.items()}
-        return Rows(self.values, tuple(self.ages), self.counts, self.faults, pods)
+        for key, known in self.pods.items():
+            raw = self.pod_ages.get(key, {})
+            pods[key] = {pod: (points, raw.get(pod, ())) for pod, points in known.items()}
+        cells = [_Cells.of(column) for column in (self.values, *self.ages, self.counts)]
+        times = np.unique(np.concatenate([each.times for each in cells]))
+        if len(times) > MOST_TIMES:
+            raise ValueError(f"an answer should have up to {MOST_TIMES} times, not {len(times)}")
+        there = np.zeros((len(self.places), len(times)), np.bool_)
+        there[cells[0].at(times)] = True
+        values, *ages, counts = [each.spread(len(there), times) for each in cells]
+        return Rows(times, there, values, tuple(ages), counts, self.faults, pods)
 
     def _add_odd(self, row: Mapping[str, Any]) -> None:
         metric, points = row.get("metric", {}), row.get("values")
@@ -147,6 +167,39 @@ class _Sorter:
                     newest[float(at)] = max(float(raw), newest.get(float(at), -math.inf))
                 points = sorted(newest.items())
         ages[place] = points
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The points of one column, one after the other.
+
+    Attributes:
+        lines: Which combination of label values each belongs to.
+        times: Unix seconds.
+        values: As told.
+    """
+
+    lines: NDArray[np.intp]
+    times: Floats
+    values: Floats
+
+    @classmethod
+    def of(cls, column: Column) -> "_Cells":
+        """Read all points in one pass."""
+        lengths = [len(points) if points else 0 for points in column]
+        numbers = chain.from_iterable(chain.from_iterable(filter(None, column)))
+        pairs = np.array(list(map(float, numbers))).reshape(-1, 2)
+        return cls(np.repeat(np.arange(len(column)), lengths), pairs[:, 0], pairs[:, 1])
+
+    def at(self, times: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the line of each point, and the place of its time among `times`."""
+        return self.lines, times.searchsorted(self.times)
+
+    def spread(self, lines: int, times: Floats) -> Floats:
+        """Return the values by line and time; NaN where there is none."""
+        found = np.full((lines, len(times)), np.nan)
+        found[self.at(times)] = self.values
+        return found
 
 
 def _key_of(labels: tuple[str, ...]) -> Callable[[Mapping[str, str]], Key]:

@@ -4,7 +4,7 @@ Memory of a signal: 16 bytes a sample (two float64), a sixteenth more as room to
 1 KiB for the objects around them. A window of 14 days at 300 s is 4,033 samples: 69 KiB.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -31,7 +31,7 @@ class Track:
     """
 
     __slots__ = (
-        "_end", "_read_times", "_read_values", "_series", "_start", "_times", "_values",
+        "_end", "_oldest", "_read_times", "_read_values", "_series", "_start", "_times", "_values",
         "marks", "newest",
     )  # fmt: skip
 
@@ -40,6 +40,7 @@ class Track:
         self._values = self._read_values = _NO_SAMPLES
         self._start = self._end = 0
         self._series: Series | None = _NONE
+        self._oldest = np.inf
         self.newest = -np.inf
         self.marks: tuple[float, ...] = ()
 
@@ -61,22 +62,28 @@ class Track:
             newest_since: The newest sample is kept for longer, while it is newer than this: a
                 window of one step is not empty between two steps.
         """
-        start, last, time = self._start, self._end - 1, self._times.item
-        while start < last and time(start) <= since:
-            start += 1
-        if start == last:
-            alone = since if newest_since is None else min(newest_since, since)
-            if time(start) <= alone:
-                start += 1
-        if start != self._start:
-            self._start, self._series = start, None
+        if self._oldest <= since:
+            self._forget(since, since if newest_since is None else min(newest_since, since))
         if self._series is None:
-            part = slice(start, self._end)
+            part = slice(self._start, self._end)
             self._series = Series.sound(self._read_times[part], self._read_values[part])
         return self._series
 
+    def _forget(self, since: float, alone: float) -> None:
+        """Forget samples up to `since`; the newest, where it is left alone, only up to `alone`."""
+        start, last, time = self._start, self._end - 1, self._times.item
+        while start < last and time(start) <= since:
+            start += 1
+        if start == last and time(start) <= alone:
+            start += 1
+        if start != self._start:
+            self._start, self._series = start, None
+            self._oldest = time(start) if start <= last else np.inf
+
     def append(self, time: float, value: float) -> None:
         """Add a sample that is newer than all others."""
+        if self._start == self._end:
+            self._oldest = time
         if self._end == len(self._times):
             self._grow()
         self._times[self._end] = time
@@ -85,20 +92,18 @@ class Track:
         self._series = None
         self.newest = time
 
-    def extend(self, samples: Iterable[tuple[float, float | str]], step: float) -> None:
-        """Add what is newer than all others; within half a step the newest is replaced.
+    def put(self, time: float, value: float, step: float) -> None:
+        """Add a sample that is newer than all others, or in place of the newest if that is near.
 
         Args:
-            samples: Times (Unix seconds) and values (as told), oldest first.
+            time: Unix seconds.
+            value: In the signal's unit.
             step: Seconds between evaluations: the same point asked again is no new sample.
         """
-        for time, value in samples:
-            if time <= self.newest:
-                continue  # its raw sample has been counted
-            if time - self.newest < step / 2:
-                self.replace_newest(time, float(value))
-            else:
-                self.append(time, float(value))
+        if time - self.newest < step / 2:
+            self.replace_newest(time, value)
+        else:
+            self.append(time, value)
 
     def replace_newest(self, time: float, value: float) -> None:
         """Put a sample in place of the newest one."""
@@ -116,6 +121,7 @@ class Track:
         self._start, self._end = 0, len(self._times)
         self._series = None
         if self._end:
+            self._oldest = float(times[0])
             self.newest = max(self.newest, float(self._times[-1]))
 
     def _grow(self) -> None:
