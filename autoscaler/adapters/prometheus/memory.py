@@ -1,23 +1,13 @@
 """What a reader remembers between cycles: the questions, the windows, and what was lacking."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from autoscaler.adapters.prometheus.members import Kept, Members
 from autoscaler.adapters.prometheus.plan import PlannedQuery, QueryPlan
-from autoscaler.adapters.prometheus.points import (
-    add,
-    counts_at,
-    end_of,
-    lack,
-    newest_times,
-    pod_samples,
-    reached,
-)
+from autoscaler.adapters.prometheus.points import add
 from autoscaler.adapters.prometheus.questions import Question
 from autoscaler.adapters.prometheus.rows import Rows
 from autoscaler.adapters.prometheus.windows import Track
@@ -28,86 +18,6 @@ Target = tuple[str, str]
 """A workload's key and a signal's name."""
 
 _NONE: Final[Mapping[str, Any]] = {}
-
-
-@dataclass(slots=True)
-class _Kept:
-    """One signal of one workload.
-
-    Attributes:
-        asks: What decides whether old samples still answer the question.
-        window: How far back samples are kept, seconds.
-        newest_window: How far back the newest sample is kept, seconds.
-        track: Its samples.
-        question: Who asks for the newest.
-        filler: Who still asks for its past, if another question does.
-        gap: What was lacking in the newest answer.
-        pods: The newest sample of each pod, where the query tells pods apart.
-        parts: How many raw series were behind the newest answer; None where that is unknown.
-    """
-
-    asks: tuple[object, ...]
-    window: float
-    newest_window: float
-    track: Track
-    question: Question
-    filler: Question | None = None
-    gap: Gap | None = None
-    pods: Mapping[str, PodSample] = field(default_factory=dict)
-    parts: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """The signals that a question serves, as the lines of its answers are.
-
-    Attributes:
-        kept: Them, one after the other.
-        tracks: Their samples.
-        lines: Which line of an answer is each one's.
-    """
-
-    kept: Sequence[_Kept]
-    tracks: Sequence[Track]
-    lines: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, question: Question, kept: Mapping[str, Mapping[str, _Kept]]) -> "_Members":
-        """Find them."""
-        serves = question.planned.serves.values()
-        found = [kept[workload][signal] for served in serves for workload, signal in served]
-        lines = np.repeat(np.arange(len(serves)), list(map(len, serves)))
-        return cls(found, [one.track for one in found], lines)
-
-    def note(self, question: Question, end: float, rows: Rows, warnings: tuple[str, ...]) -> None:
-        """Note what the newest answer lacks, its pods, and how many raw series are behind it.
-
-        Args:
-            question: What was asked.
-            end: The newest evaluation, Unix seconds.
-            rows: The answer.
-            warnings: What the source said beside it.
-        """
-        planned = question.planned
-        told = Gap(GapReason.PARTIAL, f"{planned.source}: {'; '.join(warnings)}")
-        gaps: list[Gap | None] = [told if warnings else None] * len(planned.serves)
-        newest, there, keys = newest_times(rows), reached(rows, end), list(planned.serves)
-        for line in np.flatnonzero((newest != end) | ~there).tolist():
-            key = keys[line]
-            ends = [end_of(points) for points, _ in rows.pods.get(key, _NONE).values()]
-            last = max([newest.item(line), *ends])
-            fault = rows.faults.get(key)
-            reach = there.item(line)
-            gaps[line] = lack(planned, key, last, reached=reach, fault=fault, end=end) or gaps[line]
-        # Of an answer that is known to be incomplete, or wrong, the count says nothing.
-        parts = [None] * len(keys) if warnings else counts_at(rows, end)
-        for key in rows.faults:
-            parts[question.places[key]] = None
-        pods: list[Mapping[str, PodSample]] = [_NONE] * len(keys)
-        for key, found in rows.pods.items():
-            pods[question.places[key]] = pod_samples(planned, found)
-        for kept, line in zip(self.kept, self.lines.tolist(), strict=True):
-            kept.gap, kept.pods, kept.parts = gaps[line], pods[line], parts[line]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +47,8 @@ class SignalMemory:
         self.questions: dict[str, list[Question]] = {}
         self._planner = plan
         self._fleet: FleetSpec | None = None
-        self._kept: dict[str, dict[str, _Kept]] = {}
-        self._members: dict[Question, _Members] = {}
+        self._kept: dict[str, dict[str, Kept]] = {}
+        self._members: dict[Question, Members] = {}
 
     @property
     def nbytes(self) -> int:
@@ -159,7 +69,7 @@ class SignalMemory:
             return
         self.plan = self._planner(fleet)
         old = self._kept
-        kept: dict[str, dict[str, _Kept]] = {}
+        kept: dict[str, dict[str, Kept]] = {}
         by_key = {workload.key: workload for workload in fleet.workloads}
         questions = [Question(planned) for planned in self.plan.queries]
         lacking: set[Target] = set()
@@ -193,7 +103,7 @@ class SignalMemory:
             self.questions[question.planned.source].remove(question)
         members = self._members.get(question)
         if members is None:
-            members = self._members[question] = _Members.of(question, self._kept)
+            members = self._members[question] = Members.of(question, self._kept)
         if newest:
             members.note(question, question.time_of(asked[1]), rows, warnings)
         step = question.planned.step_seconds
@@ -248,8 +158,8 @@ class SignalMemory:
 def _handed_down(
     question: Question,
     workloads: Mapping[str, ScaledWorkload],
-    old: Mapping[str, Mapping[str, _Kept]],
-    kept: dict[str, dict[str, _Kept]],
+    old: Mapping[str, Mapping[str, Kept]],
+    kept: dict[str, dict[str, Kept]],
 ) -> set[Target]:
     """Give a question what its signals had before; return those that had nothing.
 
@@ -264,7 +174,7 @@ def _handed_down(
         if before is not None and before.asks != asks:
             before = None
         window = float(asked.window_seconds)
-        kept.setdefault(workload, {})[signal] = _Kept(
+        kept.setdefault(workload, {})[signal] = Kept(
             asks,
             window=window,
             newest_window=max(window, asked.max_age) + step,
@@ -287,7 +197,7 @@ def _handed_down(
 
 
 def _supplement(
-    planned: PlannedQuery, lacking: set[Target], kept: Mapping[str, Mapping[str, _Kept]]
+    planned: PlannedQuery, lacking: set[Target], kept: Mapping[str, Mapping[str, Kept]]
 ) -> Iterator[Question]:
     """Yield the question that fetches the past of some signals, if it serves any of them."""
     wanted = [target for target in _served(planned) if target in lacking]
@@ -306,7 +216,7 @@ def _served(planned: PlannedQuery) -> Iterator[Target]:
         yield from served
 
 
-def _worst(kept: _Kept, note: Gap | None) -> Gap | None:
+def _worst(kept: Kept, note: Gap | None) -> Gap | None:
     """Return the one thing to tell of a signal; None if nothing is wrong."""
     question = kept.question
     if note is not None and note.reason is GapReason.ERROR:
