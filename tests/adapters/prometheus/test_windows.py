@@ -80,6 +80,33 @@ def test_the_newest_sample_can_be_replaced() -> None:
     assert track.series(since=0).values.tolist() == [10, 7]
 
 
+@pytest.mark.parametrize(
+    ("time", "times"),
+    [
+        pytest.param(17.0, [0, 17], id="near, so in place of the newest"),
+        pytest.param(17.5, [0, 10, 17.5], id="half a step later"),
+    ],
+)
+def test_a_sample_near_the_newest_takes_its_place(time: float, times: list[float]) -> None:
+    track = track_of(0, 10)
+
+    track.put(time, 5.0, step=15.0)
+
+    assert track.series(since=-1).times.tolist() == times
+    assert track.series(since=-1).latest == 5.0
+    assert track.newest == time
+
+
+def test_after_everything_was_forgotten_a_new_sample_is_kept_as_long_as_any() -> None:
+    track = track_of(1, 2)
+    assert len(track.series(since=2)) == 0
+
+    track.append(3, 30)
+
+    assert track.series(since=2).times.tolist() == [3]
+    assert len(track.series(since=3)) == 0
+
+
 def test_a_hole_in_the_middle_heals() -> None:
     track = track_of(1, 2, 8, 9)
 
