@@ -38,7 +38,8 @@ def read_signals(
     readings = _doubt_zeros(specs, readings, observation.replicas.ready)
     shown: dict[str, Series] = {}
     for name, spec in specs.items():
-        if _is_idle(name, specs, readings, series, finite):
+        odd = finite[name] is not series[name]
+        if odd and _is_idle(name, specs, readings, series, finite):
             when = series[name].latest_time if len(series[name]) else now
             readings[name] = replace(
                 readings[name],
@@ -84,7 +85,7 @@ def _by_age(
     """Judge by the age of the newest finite sample alone."""
     if not len(finite.times):
         return Reading(name, SignalState.MISSING, None, None, why=_why_none(series, gap))
-    value, old, max_age = finite.latest, age(now, finite.latest_time), spec.max_age
+    value, old, max_age = finite.values.item(-1), age(now, finite.times.item(-1)), spec.max_age
     # Where all samples are finite the newest one is, too.
     last = value if finite is series else series.latest
     state, why = SignalState.FRESH, ""
@@ -153,9 +154,7 @@ def _is_idle(
     A quantile over no requests is NaN. That is idleness only where something else says so,
     freshly: nothing arrives or is served, or the queue stayed empty; and no queue holds anyone.
     """
-    if specs[name].role is not Role.LATENCY or finite[name] is series[name]:
-        return False
-    if not math.isnan(series[name].latest):
+    if specs[name].role is not Role.LATENCY or not math.isnan(series[name].latest):
         return False
     quiet = False
     for other, spec in specs.items():
