@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import orjson
 
 from autoscaler.core.errors import ConfigError, ObservationError
 from autoscaler.core.spec import Spec
+from metrics_adapter.client import Trust, a_session, abandon, token_of, why
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
@@ -75,10 +75,8 @@ class ApiServer:
         """
         self._address = settings.address()
         self._settings = settings
-        self._trust: ssl.SSLContext | None = None
-        self._stamp: tuple[int, int] = (0, 0)
+        self._trust = Trust(settings.ca_file)
         self._session: aiohttp.ClientSession | None = None
-        self._refresh_trust()
 
     async def close(self) -> None:
         """End every connection."""
@@ -137,25 +135,22 @@ class ApiServer:
     async def _asked(
         self, method: str, path: str, body: Document | None, seconds: float, accept: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        self._refresh_trust()
-        headers = {"Accept": accept, "User-Agent": "inference-autoscaler-adapter"}
-        try:
-            token = self._settings.token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ObservationError(f"{self._settings.token_file}: cannot be read") from error
-        headers["Authorization"] = f"Bearer {token}"
+        headers = {
+            "Accept": accept,
+            "Authorization": f"Bearer {token_of(self._settings.token_file)}",
+            "User-Agent": "inference-autoscaler-adapter",
+        }
         if body is not None:
             headers["Content-Type"] = _MERGE if method == "PATCH" else _JSON
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=64)
-            self._session = aiohttp.ClientSession(connector=connector)
+            self._session = a_session(64)
         try:
             async with self._session.request(
                 method,
                 self._address + path,
                 data=None if body is None else orjson.dumps(body),
                 headers=headers,
-                ssl=self._trust or True,
+                ssl=self._trust.context(),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=TIMEOUT_SECONDS),
             ) as answer:
@@ -163,43 +158,8 @@ class ApiServer:
                     yield answer
                 finally:
                     abandon(answer)
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError, asyncio.IncompleteReadError) as error:
             raise ObservationError(f"{method} {path}: {why(error)}") from error
-
-    def _refresh_trust(self) -> None:
-        """Load the authority again where its file has changed; keep the last good one."""
-        try:
-            status = self._settings.ca_file.stat()
-            stamp = status.st_ino, status.st_mtime_ns
-            if stamp != self._stamp:
-                self._trust = ssl.create_default_context(cafile=self._settings.ca_file)
-                self._stamp = stamp
-        except (OSError, ssl.SSLError) as error:
-            if self._trust is None:
-                raise ConfigError(
-                    f"{self._settings.ca_file}: should hold certificates: {error}"
-                ) from error
-
-
-def abandon(answer: aiohttp.ClientResponse) -> None:
-    """Break the connection of an answer that was not read to its end; else nothing.
-
-    Closing it politely over TLS would wait for the other side, which may be gone.
-    """
-    connection = answer.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-
-
-def why(error: BaseException) -> str:
-    """Return what went wrong, in words; not what a connection was made with."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return str(error.certificate_error)
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
-        return str(error.os_error)
-    if isinstance(error, OSError) and error.errno and error.strerror:
-        return (os.strerror(error.errno) if error.errno > 0 else error.strerror).lower()
-    return str(error) or type(error).__name__
 
 
 def _document(text: bytes) -> Document:

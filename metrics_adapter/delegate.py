@@ -1,7 +1,6 @@
 """Passes on what we do not know: to the adapter that owned the API before us."""
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -14,9 +13,10 @@ import orjson
 import structlog
 from pydantic import Field, PositiveFloat
 
-from autoscaler.core.errors import ConfigError, ObservationError
+from autoscaler.core.errors import ObservationError
 from autoscaler.core.spec import Number, Spec
-from metrics_adapter.api_server import ACCOUNT, abandon, why
+from metrics_adapter.api_server import ACCOUNT
+from metrics_adapter.client import Trust, a_session, abandon, token_of, why
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import CUSTOM, VERSIONS
 from metrics_adapter.translation import checked, translated
@@ -78,15 +78,13 @@ class Delegate:
         self._group = group
         self._settings = settings
         self._monotonic = monotonic
-        self._stamp = 0, 0
-        self._trust: ssl.SSLContext | None = None
+        self._trust = Trust(settings.ca_file)
         self._session: aiohttp.ClientSession | None = None
         self._open = 0
         self._problem = ""
         self._version = "" if group in _OLDER else VERSIONS[group]
         self._looked = float("-inf")
         self._looking = asyncio.Lock()
-        self._refresh()
 
     async def close(self) -> None:
         """End every connection."""
@@ -203,22 +201,18 @@ class Delegate:
     async def _ask(self, path: str) -> tuple[int, bytes]:
         """Return status and body of what it says to a path below its group."""
         settings = self._settings
-        self._refresh()
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE), auto_decompress=False
-            )
+            self._session = a_session(MOST_AT_ONCE, unpacks=False)
         try:
-            token = settings.token_file.read_text(encoding="ascii").strip()
             async with self._session.get(
                 f"{settings.url.rstrip('/')}/apis/{self._group}{path}",
                 headers={
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
-                    "Authorization": f"Bearer {token}",
+                    "Authorization": f"Bearer {token_of(settings.token_file)}",
                     "User-Agent": "inference-autoscaler-adapter",
                 },
-                ssl=self._trust or True,
+                ssl=self._trust.context(),
                 server_hostname=settings.server_name,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=settings.timeout_seconds),
@@ -229,21 +223,8 @@ class Delegate:
                     abandon(answer)
         except TimeoutError as error:
             raise ObservationError(f"no answer within {settings.timeout_seconds:g} s") from error
-        except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise ObservationError(why(error)) from error
-
-    def _refresh(self) -> None:
-        """Load its authority again where the file has changed; keep the last good one."""
-        file = self._settings.ca_file
-        try:
-            status = file.stat()
-            stamp = status.st_ino, status.st_mtime_ns
-            if stamp != self._stamp:
-                self._trust = ssl.create_default_context(cafile=file)
-                self._stamp = stamp
-        except (OSError, ssl.SSLError) as error:
-            if self._trust is None:
-                raise ConfigError(f"{file}: should hold certificates: {error}") from error
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-import ssl
+import time
 from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -12,17 +12,21 @@ import aiohttp
 import structlog
 from pydantic import Field, PositiveFloat
 
-from autoscaler.core.errors import ConfigError, ObservationError
+from autoscaler.core.errors import ObservationError
 from autoscaler.core.spec import Number, Spec
-from metrics_adapter.api_server import abandon, why
 from metrics_adapter.board import Board, board_end, board_steps
+from metrics_adapter.client import Trust, a_session, abandon, token_of, why
 from metrics_adapter.garbage import Garbage
 from metrics_adapter.newest import Newest
 from metrics_adapter.plan import Plan, plan_steps
-from metrics_adapter.turns import in_turns
+from metrics_adapter.turns import plan_in_turns
 
 LARGEST_PLAN: Final = 256 * 1024 * 1024
 LONGEST_PAUSE_SECONDS: Final = 5.0
+LEAST_SECONDS: Final = 0.2
+"""From one question to the next, however soon plans come."""
+SOON_SECONDS: Final = 1.0
+"""Who says within this time that there is nothing new did not wait, as it was asked to."""
 
 _log = structlog.get_logger("metrics_adapter.plan")
 
@@ -60,8 +64,13 @@ class Follower:
     def __init__(
         self, settings: ControllerSettings, newest: Newest, wall: Callable[[], float]
     ) -> None:
-        """Publish to `newest`; `wall` is asked only where the controller tells no time."""
+        """Publish to `newest`; `wall` is asked only where the controller tells no time.
+
+        Raises:
+            ConfigError: The authority's file cannot be read.
+        """
         self._settings = settings
+        self._trust = Trust(settings.ca_file)
         self._newest = newest
         self._wall = wall
         self._problem = ""
@@ -70,36 +79,30 @@ class Follower:
         self._garbage = Garbage()
 
     async def run(self) -> None:
-        """Follow for ever; what goes wrong is told once and tried again.
-
-        Raises:
-            ConfigError: The authority's file cannot be read.
-        """
-        trust = _trust(self._settings)
+        """Follow for ever; what goes wrong, whatever it is, is told once and tried again."""
         while True:
-            async with aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=2, ssl=trust),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._settings.wait_seconds + 30.0, sock_connect=5.0
-                ),
-                auto_decompress=True,
-            ) as session:
+            async with a_session(2) as session:
                 await self._follow(session)
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         """Follow until a standby answers: another connection may reach the one that leads."""
         while True:
+            begun = time.monotonic()
             try:
                 news = await self.once(session)
-            except (aiohttp.ClientError, TimeoutError, ObservationError, OSError) as error:
+            except (aiohttp.ClientError, OSError, UnicodeError, ObservationError) as error:
                 self._told(why(error))
                 await self._rest()
                 if isinstance(error, StandbyError):
                     return
+            except Exception as error:  # noqa: BLE001  # the next plan may be better
+                self._told(f"it could not be followed: {error!r}", error)
+                await self._rest()
             else:
                 self._told("")
                 if news:
                     self._pause = 0.0
+                    await asyncio.sleep(max(0.0, begun + LEAST_SECONDS - time.monotonic()))
                 else:
                     await self._rest()
 
@@ -109,7 +112,7 @@ class Follower:
         await asyncio.sleep(self._pause * (0.5 + secrets.randbelow(1000) / 1000))
 
     async def once(self, session: aiohttp.ClientSession) -> bool:
-        """Ask once; publish what comes. Return False where it had come before.
+        """Ask once; publish what comes. Return False where nothing is new, and it was said at once.
 
         Raises:
             ObservationError: The answer is no plan, or one that must not be followed.
@@ -118,11 +121,18 @@ class Follower:
         """
         parameters = {"wait": f"{self._settings.wait_seconds:g}", "after": self._after}
         address = self._settings.url.rstrip("/") + "/v1/plan"
+        wait = self._settings.wait_seconds
+        begun = time.monotonic()
         async with session.get(
-            address, params=parameters, headers=self._headers(), allow_redirects=False
+            address,
+            params=parameters,
+            headers=self._headers(),
+            ssl=self._trust.context(),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=wait + 30.0, sock_connect=5.0),
         ) as answer:
             if answer.status == 204:
-                return True
+                return time.monotonic() - begun > min(SOON_SECONDS, wait / 2)
             # A plan grows older while it is read, for requests go before it.
             ahead = _time_of(answer.headers.get("Date", ""), self._wall) - self._newest.seconds()
             try:
@@ -140,11 +150,11 @@ class Follower:
         try:
             with self._garbage.apart():
                 longest = self._settings.max_plan_age_seconds
-                made = await in_turns(steps(body, board, longest, self._judge))
+                made = await plan_in_turns(steps(body, board, longest, self._judge))
                 self._newest.publish(made, self._newest.seconds() + ahead - made.time)
                 self._after = made.cycle
                 if board is not None:
-                    await in_turns(board_end(board))
+                    await plan_in_turns(board_end(board))
         except _KnownError:
             return False
         return True
@@ -178,17 +188,11 @@ class Follower:
     def _headers(self) -> dict[str, str]:
         if self._settings.token_file is None:
             return {}
-        try:
-            token = self._settings.token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ObservationError(
-                f"{self._settings.token_file}: the token cannot be read: {why(error)}"
-            ) from error
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": f"Bearer {token_of(self._settings.token_file)}"}
 
-    def _told(self, problem: str) -> None:
+    def _told(self, problem: str, error: Exception | None = None) -> None:
         if problem and problem != self._problem:
-            _log.warning("controller not followed", reason=problem)
+            _log.warning("controller not followed", reason=problem, exc_info=error)
         if self._problem and not problem:
             _log.info("controller followed again")
         self._problem = self._newest.problem = problem
@@ -230,10 +234,3 @@ def _time_of(date: str, wall: Callable[[], float]) -> float:
 def _process_of(cycle: str) -> str:
     """Return the part of a cycle's name that all cycles of one process share."""
     return cycle.rpartition("-")[0]
-
-
-def _trust(settings: ControllerSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{settings.ca_file}: should hold certificates: {error}") from error

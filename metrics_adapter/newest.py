@@ -53,7 +53,7 @@ class Newest:
         """Return why the board must not be used; empty where it may."""
         board = self._board
         if board is None:
-            return f"no plan yet: {self.problem}"
+            return f"no plan yet: {self.problem or 'the controller has none'}"
         age = self.age()
         if age <= board.max_age_seconds:
             return ""

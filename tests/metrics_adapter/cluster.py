@@ -51,10 +51,10 @@ class Loopback:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            tls.configure_cert(context)
-            self.server.socket = context.wrap_socket(
+            tls.configure_cert(self.tls)
+            self.server.socket = self.tls.wrap_socket(
                 self.server.socket, server_side=True, do_handshake_on_connect=False
             )
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
@@ -236,7 +236,7 @@ def _merged(known: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
 class FakeController(Loopback):
     """`/v1/plan` with a document that the test gives; its clock is the plan's, plus `late`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: trustme.LeafCert | None = None) -> None:
         self.document: bytes | None = a_document()
         self.status = 200
         self.date: str | None = "Tue, 14 Nov 2023 22:13:20 GMT"  # NOON
@@ -245,11 +245,12 @@ class FakeController(Loopback):
         self._changed = threading.Condition()
         self._cycles = 1
         self._stopping = False
-        super().__init__()
+        self._scheme = "http" if tls is None else "https"
+        super().__init__(tls)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def publish(self, *rows: dict[str, Any], **more: Any) -> None:
         with self._changed:

@@ -43,7 +43,7 @@ def test_a_renewed_token_is_read(cluster: FakeCluster) -> None:
 def test_a_token_that_is_not_there_is_told(cluster: FakeCluster) -> None:
     cluster.token_file.unlink()
 
-    with pytest.raises(ObservationError, match=r"token: cannot be read"):
+    with pytest.raises(ObservationError, match=r"token: the token cannot be read"):
         asking(cluster, lambda api: api.get("/x"))
 
 

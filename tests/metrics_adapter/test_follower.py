@@ -10,13 +10,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from structlog.testing import capture_logs
 
 from autoscaler.core.errors import ConfigError, ObservationError
 from metrics_adapter import follower
+from metrics_adapter.client import a_session
 from metrics_adapter.follower import ControllerSettings, Follower
 from metrics_adapter.newest import Newest
-from metrics_adapter.turns import in_turns
+from metrics_adapter.plan import plan_steps
+from metrics_adapter.turns import plan_in_turns
 from tests.builders import NOON
 from tests.metrics_adapter.cluster import FakeController
 from tests.metrics_adapter.plans import a_board, a_document, a_row, a_signal
@@ -82,12 +85,12 @@ def test_age_is_counted_by_the_controller_s_clock(controller: FakeController) ->
 def test_a_plan_grows_older_while_it_is_read(
     controller: FakeController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests go before it: that takes a while where there always are some."""
+    """Requests have turns meanwhile."""
     clocks: list[Clock] = []
 
     async def slowly(making: Any) -> Any:
         clocks[0].now += 7
-        return await in_turns(making)
+        return await plan_in_turns(making)
 
     async def asking() -> float:
         clocks.append(Clock())
@@ -98,7 +101,7 @@ def test_a_plan_grows_older_while_it_is_read(
         return newest.age()
 
     controller.publish(at=NOON - 2)
-    monkeypatch.setattr(follower, "in_turns", slowly)
+    monkeypatch.setattr(follower, "plan_in_turns", slowly)
 
     assert asyncio.run(asking()) == 2 + 7
 
@@ -192,14 +195,43 @@ def test_a_plan_that_comes_again_changes_nothing(controller: FakeController) -> 
     assert followed(controller, newer, older, newer, older, newer) == ["a-2"] * 5
 
 
+def always_the_same(controller: FakeController) -> None:
+    controller._same = lambda after: False  # type: ignore[method-assign]
+
+
+def always_another(controller: FakeController) -> None:
+    """A plan that is new each time it is asked for."""
+    known = controller._same
+
+    def same(after: str) -> bool:
+        controller._cycles += 1
+        controller.document = a_document(cycle=f"c-{controller._cycles}")
+        return known(after)
+
+    controller._same = same  # type: ignore[method-assign]
+
+
+def always_nothing(controller: FakeController) -> None:
+    """As one that does not wait, or has not made any yet."""
+    controller.document = None
+
+
 @pytest.mark.slow
-def test_who_answers_the_same_at_once_is_not_asked_without_pause(
-    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("behaves", "lacks"),
+    [
+        pytest.param(always_the_same, "", id="the same plan"),
+        pytest.param(always_another, "", id="another plan"),
+        pytest.param(always_nothing, "no plan yet: the controller has none", id="no plan"),
+    ],
+)
+def test_who_answers_at_once_is_not_asked_without_pause(
+    controller: FakeController, behaves: Callable[[FakeController], None], lacks: str
 ) -> None:
-    monkeypatch.setattr(controller, "_same", lambda after: False)
+    behaves(controller)
+    newest = Newest(Clock())
 
     async def following() -> float:
-        newest = Newest(Clock())
         running = asyncio.create_task(
             Follower(ControllerSettings(url=controller.url), newest, lambda: NOON).run()
         )
@@ -209,7 +241,20 @@ def test_who_answers_the_same_at_once_is_not_asked_without_pause(
         running.cancel()
         return time.monotonic() - began
 
-    assert asyncio.run(following()) > 0.8
+    assert asyncio.run(following()) > 0.75
+    assert newest.lacks() == lacks
+
+
+def test_who_waits_for_a_plan_in_vain_is_asked_again_at_once(controller: FakeController) -> None:
+    """A pause then would delay the plan that wakes a workload."""
+
+    async def asking() -> list[bool]:
+        settings = ControllerSettings(url=controller.url, wait_seconds=0.05)
+        one = Follower(settings, Newest(Clock()), lambda: NOON)
+        async with a_session(1) as session:
+            return [await one.once(session) for _ in range(3)]
+
+    assert asyncio.run(asking()) == [True, True, True]
 
 
 def test_only_who_leads_is_followed(controller: FakeController) -> None:
@@ -315,6 +360,23 @@ def test_a_token_that_is_not_there_is_told(controller: FakeController, tmp_path:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("one\ntwo", id="two lines"),
+        pytest.param("one two", id="two words"),
+        pytest.param("\n", id="nothing"),
+    ],
+)
+def test_what_no_request_could_show_is_no_token(
+    controller: FakeController, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "token").write_text(text)
+
+    with pytest.raises(ObservationError, match=r"token: should hold one token, in one line$"):
+        ask(controller, tokenFile=tmp_path / "token")
+
+
+@pytest.mark.parametrize(
     ("body", "status", "message"),
     [
         pytest.param(b"no", 401, r"/v1/plan: 401: no$", id="refused"),
@@ -398,6 +460,93 @@ def test_nobody_at_the_address_is_told(controller: FakeController) -> None:
 
     with capture_logs():
         assert "no plan yet: " in asyncio.run(following())
+
+
+def test_a_name_that_nobody_can_have_is_told() -> None:
+    """No part of a name has more than 63 characters: the library fails in a way of its own."""
+    newest = Newest(Clock())
+    settings = ControllerSettings(url=f"https://{'a' * 64}.svc")
+
+    async def following() -> None:
+        running = asyncio.create_task(Follower(settings, newest, lambda: NOON).run())
+        while newest.problem == "the controller was not reached yet":
+            await asyncio.sleep(0.01)
+        assert not running.done()
+        running.cancel()
+
+    with capture_logs():
+        asyncio.run(following())
+
+    assert "too long" in newest.lacks()
+
+
+def test_a_mistake_of_ours_is_told_with_its_cause_and_following_goes_on(
+    controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "LONGEST_PAUSE_SECONDS", 0.01)
+    reading = plan_steps
+    failed: list[ZeroDivisionError] = []
+
+    def at_last(body: bytes) -> Any:
+        if len(failed) < 3:
+            failed.append(ZeroDivisionError("seven"))
+            raise failed[-1]
+        return reading(body)
+
+    monkeypatch.setattr(follower, "plan_steps", at_last)
+    newest = Newest(Clock())
+
+    async def following() -> None:
+        settings = ControllerSettings(url=controller.url, wait_seconds=0.05)
+        running = asyncio.create_task(Follower(settings, newest, lambda: NOON).run())
+        while newest.board is None or newest.problem:
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+    with capture_logs() as logs:
+        asyncio.run(following())
+
+    assert len(failed) == 3
+    first, last = logs
+    assert first["event"] == "controller not followed"
+    assert first["reason"] == "it could not be followed: ZeroDivisionError('seven')"
+    assert first["exc_info"] is failed[0]
+    assert last["event"] == "controller followed again"
+
+
+def test_an_authority_that_was_replaced_is_believed_without_a_restart(tmp_path: Path) -> None:
+    """What is half written is looked at again; the last good one counts until then."""
+    old, new = trustme.CA(), trustme.CA()
+    file = tmp_path / "ca.crt"
+    old.cert_pem.write_to_path(str(file))
+    controller = FakeController(old.issue_cert("127.0.0.1"))
+    newest = Newest(Clock())
+
+    async def asking() -> None:
+        settings = ControllerSettings(url=controller.url, ca_file=file, wait_seconds=0.05)
+        one = Follower(settings, newest, lambda: NOON)
+        async with a_session(1) as session:
+            await one.once(session)
+            file.write_text("half a certificate")
+            controller.publish()
+            await one.once(session)
+            new.issue_cert("127.0.0.1").configure_cert(controller.tls)
+        async with a_session(1) as session:
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await one.once(session)
+            file.unlink()
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await one.once(session)
+            new.cert_pem.write_to_path(str(file))
+            controller.publish()
+            await one.once(session)
+            await asyncio.sleep(0.05)
+
+    asyncio.run(asking())
+    controller.stop()
+
+    assert newest.board is not None
+    assert newest.board.cycle == "c-3"
 
 
 def test_an_authority_that_is_none_is_a_mistake(tmp_path: Path) -> None:
