@@ -1,6 +1,6 @@
 """Values as documents: what the newest board says to one request."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -135,7 +135,8 @@ class Answers:
         now = self._newest.now()
         page, total = Page(asked.metric, metric_selector), 0.0
         for value in known:
-            owned = pods.get((value.target.kind, value.target.name), ())
+            told = value.shared is not None
+            owned = pods.get((value.target.kind, value.target.name), ()) if told else ()
             if owned and metric_selector.matches(value.labels):
                 quantity = share(value, len(owned))
                 number = value.number / len(owned) if value.shared else value.number
@@ -152,21 +153,20 @@ class Answers:
         _check_sum(total)
         return page.body()
 
-    def check_pods(self, asked: Custom) -> list[Value]:
-        """Return the values that pods may show.
+    def check_pods(self, asked: Custom) -> Sequence[Value]:
+        """Return values of which pods may show those that are shared or not; some are.
 
         Raises:
             RefusalError: There are none (404), or the plan is too old (503).
         """
         group = self._known(asked.metric).groups.get((asked.namespace, asked.metric))
-        known = [one for one in group.values if one.shared is not None] if group else []
-        if not known:
+        if group is None or not group.of_pods:
             raise self._unknown(
                 f"no workload in namespace {asked.namespace} has a metric {asked.metric} that "
                 "can be told of pods"
             )
         self._check_age()
-        return known
+        return tuple(group.values)
 
     def _known(self, metric: str) -> Board:
         """Return the newest board, however old: names are known from it.

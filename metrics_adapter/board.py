@@ -33,6 +33,8 @@ class Group:
     """All values under one name in one namespace, in the order of the plan."""
 
     values: list[Value] = field(default_factory=list)
+    of_pods: bool = False
+    """Whether pods may show one of them."""
     _places: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def index(self, place: int) -> None:
@@ -142,11 +144,12 @@ def board_steps(
         workloads[f"{row.namespace}/{row.name}"] = Workload(
             row.current, row.desired, sys.intern(row.reason), row.blind
         )
+        yield
         for metric, value in values_of(row, plan.time):
             name = row.namespace, metric
             groups.setdefault(name, Group()).values.append(value)
             here.setdefault(name, set()).add(value.workload)
-        yield
+            yield
     if before is not None:
         yield from _keep_names(groups, here, before, workloads)
     objects: dict[ObjectName, dict[str, list[Value]]] = {}
@@ -159,6 +162,7 @@ def board_steps(
             objects.setdefault(described, {}).setdefault(metric, []).append(value)
             custom_names.add((resource, metric))
             if value.shared is not None:
+                group.of_pods = True
                 custom_names.add(("pods", metric))
             yield
     while here:

@@ -38,7 +38,7 @@ from metrics_adapter.tls import Tls
 from metrics_adapter.turns import in_turns
 
 ANSWER_SECONDS: Final = 10.0
-"""Time to make an answer; checking access is the only thing that takes any."""
+"""Time to make an answer: to check access, and to wait in line where it is long."""
 MOST_PARAMETERS: Final = 16
 _SHORT: Final = 300
 """Longer queries are not remembered: memory stays small whatever is asked."""

@@ -1,36 +1,92 @@
-"""Long work in turns with requests, which go first: they wait for half a millisecond of it."""
+"""Long work in turns: whoever needs little goes first, and a plan has its share of the time.
+
+An answer that takes longer than `FIRST_SECONDS` waits in line with others like it. One turn of long
+work is done at a time; between two of them requests go first. While a plan is read, every second
+turn is the plan's, however many wait in line.
+"""
 
 import asyncio
 import time
 from collections.abc import Generator
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from metrics_adapter.statuses import RefusalError
+
+FIRST_SECONDS: Final = 0.0001
+"""An answer that needs no more is made at once; most need a tenth of it."""
 TURN_SECONDS: Final = 0.0005
-"""How long one turn of the work is."""
+"""How long one turn of longer work is."""
 QUIET_SECONDS: Final = 0.00003
 """A round of the event loop that took less had nobody in it: a request takes some longer ones."""
 OTHERS_SECONDS: Final = 0.002
-"""So long requests go first. Where there always are some, a fifth of the time is the work's: a plan
-that is never taken in would end every answer."""
+"""So long requests go before a turn. One round of the event loop may take longer than that."""
+PLAN_SHARE: Final = 0.2
+"""A plan has this part of the processor's time at least: the longer others had it, the longer is
+the plan's turn. A plan that is never taken in would end every answer."""
+MOST_IN_LINE: Final = 32
+"""So many long answers are made at a time, each of some MiB at most; one more is refused."""
 
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class _Line:
+    """Who does long work in one event loop. Locks are given in the order in which they are asked.
+
+    Attributes:
+        turn: Held for one turn, by the plan or by a request.
+        requests: Held by the request that asks for the turn: one against the plan.
+        waiting: Requests with long work.
+    """
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    requests: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
+_LINES: Final[dict[asyncio.AbstractEventLoop, _Line]] = {}
+"""One for each event loop, for that is what long work keeps others from."""
+
+
 async def in_turns(steps: Generator[None, None, T]) -> T:
-    """Do all the steps, and return what they return.
+    """Do all the steps of an answer, and return what they return.
 
     Not in a thread: threads of one interpreter take it from each other, and a request that gives it
     up five times would wait five times.
+
+    Raises:
+        RefusalError: It is long, and too many wait in line (429).
     """
+    found = _turn(steps, FIRST_SECONDS)
+    if found is not None:
+        return found[0]
+    line = _line()
+    if line.waiting >= MOST_IN_LINE:
+        raise RefusalError(429, "too many requests for many values at once: select fewer")
+    line.waiting += 1
+    try:
+        while found is None:
+            async with line.requests, line.turn:
+                await others()
+                found = _turn(steps, TURN_SECONDS)
+    finally:
+        line.waiting -= 1
+    return found[0]
+
+
+async def plan_in_turns(steps: Generator[None, None, T]) -> T:
+    """Do all the steps of taking in a plan, and return what they return; there is one at a time."""
+    line = _line()
+    ended = time.thread_time()
     while True:
-        ends = time.monotonic() + TURN_SECONDS
-        try:
-            while time.monotonic() < ends:
-                next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await others()
+        async with line.turn:
+            await others()
+            away = time.thread_time() - ended  # a process that is stopped has not been away
+            found = _turn(steps, max(TURN_SECONDS, away * PLAN_SHARE / (1.0 - PLAN_SHARE)))
+            if found is not None:
+                return found[0]
+            ended = time.thread_time()
 
 
 async def others() -> None:
@@ -45,3 +101,23 @@ async def others() -> None:
         if now - before < QUIET_SECONDS:
             return
         before = now
+
+
+def _line() -> _Line:
+    loop = asyncio.get_running_loop()
+    if loop not in _LINES:
+        for one in [one for one in tuple(_LINES) if one.is_closed()]:
+            _LINES.pop(one, None)
+        _LINES[loop] = _Line()
+    return _LINES[loop]
+
+
+def _turn(steps: Generator[None, None, T], seconds: float) -> tuple[T] | None:
+    """Do steps for some time; return their result once there is one."""
+    ends = time.monotonic() + seconds
+    try:
+        while time.monotonic() < ends:
+            next(steps)
+    except StopIteration as end:
+        return (end.value,)
+    return None

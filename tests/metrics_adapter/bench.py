@@ -36,7 +36,7 @@ from metrics_adapter.newest import Newest
 from metrics_adapter.pods import PodLists
 from metrics_adapter.server import MetricsServer
 from metrics_adapter.tls import Tls
-from metrics_adapter.turns import in_turns
+from metrics_adapter.turns import plan_in_turns
 from tests.metrics_adapter.cluster import HPA, pem_of
 from tests.metrics_adapter.plans import a_document, a_row
 
@@ -99,11 +99,11 @@ async def _serve(metrics: int, folder: Path, pipe: Connection) -> None:
         while True:
             before = newest.board
             with garbage.apart():
-                board = await in_turns(steps(document, before))
+                board = await plan_in_turns(steps(document, before))
                 newest.publish(board, 0.0)
-                documents.use(board)
+                await documents.use(board)
                 if before is not None:
-                    await in_turns(board_end(before))
+                    await plan_in_turns(board_end(before))
             await asyncio.sleep(PLAN_SECONDS)
 
     following = asyncio.create_task(follow())

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import ObservationError
-from metrics_adapter.board import KEPT_PLANS, Board
+from metrics_adapter.board import KEPT_PLANS, Board, board_steps
 from metrics_adapter.plan import read_plan
+from metrics_adapter.quantities import quantity_of
 from metrics_adapter.selectors import parse
 from metrics_adapter.values import Value, rfc3339, servable, share
 from tests.builders import NOON
 from tests.metrics_adapter.plans import (
     a_board,
     a_document,
+    a_plan,
     a_row,
     a_signal,
     written_by_the_controller,
@@ -118,6 +121,23 @@ def test_every_signal_and_the_number_decided_are_metrics() -> None:
     assert only(board, "ttft_p95").quantity == "250m"
     assert only(board, "desired_replicas").quantity == "5"
     assert only(board, "load").labels == {"model_name": "llama", "workload": "chat"}
+
+
+def test_the_values_of_one_workload_are_written_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = 0
+
+    def counting(number: float) -> str:
+        nonlocal written
+        written += 1
+        return quantity_of(number)
+
+    monkeypatch.setattr("metrics_adapter.values.quantity_of", counting)
+    signals = {f"s{n}": a_signal() for n in range(50)}
+
+    known = [written for _ in board_steps(a_plan(a_row(signals=signals)))]
+
+    assert written == 51
+    assert max(later - before for before, later in pairwise([0, *known])) == 1
 
 
 def test_a_forecast_is_the_highest_value_within_the_horizon() -> None:

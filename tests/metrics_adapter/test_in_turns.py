@@ -4,15 +4,26 @@ import asyncio
 import gc
 import time
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from metrics_adapter import garbage as garbage_module
+from metrics_adapter import turns as turns_module
 from metrics_adapter.board import board_end
 from metrics_adapter.garbage import SEARCH_SECONDS, Garbage
-from metrics_adapter.turns import OTHERS_SECONDS, TURN_SECONDS, in_turns, others
+from metrics_adapter.statuses import RefusalError
+from metrics_adapter.turns import (
+    FIRST_SECONDS,
+    MOST_IN_LINE,
+    OTHERS_SECONDS,
+    TURN_SECONDS,
+    in_turns,
+    others,
+    plan_in_turns,
+)
 from tests.metrics_adapter.conftest import Clock
 from tests.metrics_adapter.plans import a_board, a_row
 
@@ -40,23 +51,153 @@ def counting(ends: list[bool], steps: int = 10) -> Generator[None, None, int]:
     return done
 
 
-def test_others_have_their_turn_before_the_work_is_done() -> None:
+def spinning(seconds: float, at: list[str], name: str = "") -> Generator[None, None, str]:
+    """Work for so long, a twentieth of a turn at a time; tell `at` of each step."""
+    left = seconds
+    while left > 0:
+        at.append(name)
+        begun = time.thread_time()
+        while time.thread_time() < begun + TURN_SECONDS / 20:
+            pass
+        left -= TURN_SECONDS / 20
+        yield
+    return name
+
+
+Turns = Callable[[Generator[None, None, Any]], Awaitable[Any]]
+BOTH = pytest.mark.parametrize("turns", [in_turns, plan_in_turns], ids=["answer", "plan"])
+
+
+@BOTH
+def test_others_have_their_turn_before_the_work_is_done(turns: Turns) -> None:
     ends: list[bool] = []
 
     async def run() -> int:
         asyncio.get_running_loop().call_later(2 * TURN_SECONDS, ends.append, True)
-        return await in_turns(counting(ends))
+        return int(await turns(counting(ends)))
 
     assert asyncio.run(run()) >= 10
 
 
-def test_what_goes_wrong_in_the_work_reaches_who_waits_for_it() -> None:
+@BOTH
+@pytest.mark.parametrize("seconds", [0.0, 2 * TURN_SECONDS], ids=["at once", "in line"])
+def test_what_goes_wrong_in_the_work_reaches_who_waits_for_it(turns: Turns, seconds: float) -> None:
     def wrong() -> Generator[None, None, None]:
-        yield
+        yield from spinning(seconds, [])
         raise LookupError("a row is missing")
 
-    with pytest.raises(LookupError, match="a row is missing"):
-        asyncio.run(in_turns(wrong()))
+    async def run() -> str:
+        with pytest.raises(LookupError, match="a row is missing"):
+            await turns(wrong())
+        return str(await turns(spinning(2 * TURN_SECONDS, [], "the next one")))
+
+    assert asyncio.run(run()) == "the next one"
+
+
+def test_a_short_answer_is_made_at_once_whoever_waits_in_line() -> None:
+    async def run() -> tuple[list[str], bool]:
+        at: list[str] = []
+        long = [asyncio.create_task(in_turns(spinning(50 * TURN_SECONDS, []))) for _ in range(4)]
+        plan = asyncio.create_task(plan_in_turns(spinning(50 * TURN_SECONDS, [])))
+        await asyncio.sleep(5 * TURN_SECONDS)
+        short = asyncio.create_task(in_turns(spinning(FIRST_SECONDS / 2, at, "short")))
+        await asyncio.sleep(0)
+        waited = short.done()
+        for one in (*long, plan):
+            one.cancel()
+        await asyncio.gather(*long, plan, return_exceptions=True)
+        return at, waited
+
+    at, done = asyncio.run(run())
+
+    assert at
+    assert done
+
+
+def test_every_second_turn_is_the_plan_s_however_many_answers_are_long() -> None:
+    """Counted in steps of equal length: pauses of the machine change nothing."""
+
+    async def run() -> list[str]:
+        at: list[str] = []
+        long = [
+            asyncio.create_task(in_turns(spinning(1.0, at, "answer"))) for _ in range(MOST_IN_LINE)
+        ]
+        await asyncio.sleep(0.02)
+        at.clear()
+        await plan_in_turns(spinning(40 * TURN_SECONDS, at, "plan"))
+        for one in long:
+            one.cancel()
+        await asyncio.gather(*long, return_exceptions=True)
+        return at
+
+    at = asyncio.run(run())
+
+    assert at.count("answer") >= 100
+    assert at.count("plan") >= 0.35 * len(at)
+
+
+def test_a_plan_has_a_share_of_the_time_where_one_round_of_requests_takes_long() -> None:
+    """Sixty connections that are all busy make a round of 25 ms; a plan is 20 ms of work."""
+
+    async def run() -> float:
+        async def busy() -> None:
+            while True:
+                begun = time.thread_time()
+                while time.thread_time() < begun + 0.0004:
+                    pass
+                await asyncio.sleep(0)
+
+        requests = [asyncio.create_task(busy()) for _ in range(60)]
+        begun = time.thread_time()
+        await plan_in_turns(spinning(0.02, []))
+        spent = time.thread_time() - begun
+        for one in requests:
+            one.cancel()
+        return spent
+
+    # A turn of half a millisecond after each round would take a second. It takes a tenth, and a
+    # round or two before the first turn, which is short, and after the last.
+    assert asyncio.run(run()) < 0.4
+
+
+def test_long_answers_take_turns_with_each_other() -> None:
+    async def run() -> list[str]:
+        at: list[str] = []
+        names = ("long", "shorter")
+        await asyncio.gather(
+            *(
+                in_turns(spinning(seconds * TURN_SECONDS, at, name))
+                for name, seconds in zip(names, (40, 4), strict=True)
+            )
+        )
+        return at
+
+    at = asyncio.run(run())
+
+    last = len(at) - 1 - at[::-1].index("shorter")
+    assert last < len(at) / 2
+
+
+def test_one_long_answer_too_many_is_refused_and_who_goes_makes_room() -> None:
+    async def run() -> tuple[int, str, str]:
+        long = [asyncio.create_task(in_turns(spinning(1.0, []))) for _ in range(MOST_IN_LINE)]
+        await asyncio.sleep(0.02)
+        with pytest.raises(RefusalError, match="select fewer") as refused:
+            await in_turns(spinning(10 * TURN_SECONDS, []))
+        short = await in_turns(spinning(FIRST_SECONDS / 2, [], "short"))
+        for one in long:
+            one.cancel()
+        await asyncio.gather(*long, return_exceptions=True)
+        return refused.value.code, short, await in_turns(spinning(2 * TURN_SECONDS, [], "next"))
+
+    assert asyncio.run(run()) == (429, "short", "next")
+
+
+def test_lines_of_event_loops_that_ended_are_forgotten() -> None:
+    for _ in range(3):
+        asyncio.run(in_turns(spinning(2 * TURN_SECONDS, [])))
+
+    assert sum(one.is_closed() for one in turns_module._LINES) <= 1
 
 
 def test_nothing_is_searched_meanwhile_and_what_was_made_is_set_aside() -> None:
@@ -142,7 +283,7 @@ def test_while_requests_come_the_work_has_a_turn_after_theirs() -> None:
     def working() -> Generator[None, None, None]:
         while len(at) < 5:
             step()
-            time.sleep(TURN_SECONDS)
+            time.sleep(2 * TURN_SECONDS)
             yield
 
     async def busy() -> None:
@@ -156,7 +297,7 @@ def test_while_requests_come_the_work_has_a_turn_after_theirs() -> None:
 
     async def run() -> None:
         others = asyncio.create_task(busy())
-        await in_turns(working())
+        await plan_in_turns(working())
         others.cancel()
 
     asyncio.run(run())

@@ -72,6 +72,17 @@ def test_every_pod_is_looked_at_once_however_many_workloads_there_are() -> None:
     assert {one["value"] for one in document["items"]} == {"10"}
 
 
+def test_pods_show_values_of_the_workloads_whose_signal_is_a_total_or_a_level() -> None:
+    answers, _ = knowing(
+        *(a_row(f"w{n}", signals={"load": a_signal(5.0, role="other")}) for n in range(9)),
+        a_row("w9", signals={"load": a_signal(5.0, role="latency")}),
+    )
+
+    document, _ = all_of(answers.pods(custom("pods/*/load"), "", "", pods_of(10, 1)))
+
+    assert [one["describedObject"]["name"] for one in document["items"]] == ["w9-0"]
+
+
 def test_pods_are_sorted_out_by_their_controller_once_for_a_list() -> None:
     items = [
         {
