@@ -1,13 +1,13 @@
 """Long work in turns: whoever needs little goes first, and a plan has its share of the time.
 
-An answer that takes longer than `FIRST_SECONDS` waits in line with others like it. One turn of long
-work is done at a time; between two of them requests go first. While a plan is read, every second
-turn is the plan's, however many wait in line.
+An answer that takes longer than `FIRST_SECONDS` waits in line, and those that are long are made one
+after the other, in turns; between two turns other requests go first. While a plan is read, every
+second turn is the plan's.
 """
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -25,7 +25,7 @@ PLAN_SHARE: Final = 0.2
 """A plan has this part of the processor's time at least: the longer others had it, the longer is
 the plan's turn. A plan that is never taken in would end every answer."""
 MOST_IN_LINE: Final = 32
-"""So many long answers are made at a time, each of some MiB at most; one more is refused."""
+"""So many long answers there may be, one that is made and others that wait; more are refused."""
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ class _Line:
     """Who does long work in one event loop. Locks are given in the order in which they are asked.
 
     Attributes:
-        turn: Held for one turn, by the plan or by a request.
-        requests: Held by the request that asks for the turn: one against the plan.
-        waiting: Requests with long work.
+        turn: Held for one turn, by the plan or by the answer that is made.
+        answer: Held by that answer until it is done: the plan is one of two, however many wait.
+        waiting: Long answers, that one among them.
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    requests: asyncio.Lock = field(default_factory=asyncio.Lock)
+    answer: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
 
 
@@ -66,24 +66,30 @@ async def in_turns(steps: Generator[None, None, T]) -> T:
         raise RefusalError(429, "too many requests for many values at once: select fewer")
     line.waiting += 1
     try:
-        while found is None:
-            async with line.requests, line.turn:
-                await others()
-                found = _turn(steps, TURN_SECONDS)
+        async with line.answer:
+            while found is None:
+                async with line.turn:
+                    await others()
+                    found = _turn(steps, TURN_SECONDS)
     finally:
         line.waiting -= 1
     return found[0]
 
 
 async def plan_in_turns(steps: Generator[None, None, T]) -> T:
-    """Do all the steps of taking in a plan, and return what they return; there is one at a time."""
+    """Do all the steps of taking in a plan, and return what they return; there is one at a time.
+
+    Its share is counted in the processor's time: other processes, and pauses of this one, take
+    from both sides alike.
+    """
     line = _line()
     ended = time.thread_time()
     while True:
         async with line.turn:
             await others()
-            away = time.thread_time() - ended  # a process that is stopped has not been away
-            found = _turn(steps, max(TURN_SECONDS, away * PLAN_SHARE / (1.0 - PLAN_SHARE)))
+            away = time.thread_time() - ended
+            seconds = max(TURN_SECONDS, away * PLAN_SHARE / (1.0 - PLAN_SHARE))
+            found = _turn(steps, seconds, time.thread_time)
             if found is not None:
                 return found[0]
             ended = time.thread_time()
@@ -112,11 +118,15 @@ def _line() -> _Line:
     return _LINES[loop]
 
 
-def _turn(steps: Generator[None, None, T], seconds: float) -> tuple[T] | None:
+def _turn(
+    steps: Generator[None, None, T],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[T] | None:
     """Do steps for some time; return their result once there is one."""
-    ends = time.monotonic() + seconds
+    ends = clock() + seconds
     try:
-        while time.monotonic() < ends:
+        while clock() < ends:
             next(steps)
     except StopIteration as end:
         return (end.value,)

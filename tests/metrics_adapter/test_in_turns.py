@@ -51,14 +51,19 @@ def counting(ends: list[bool], steps: int = 10) -> Generator[None, None, int]:
     return done
 
 
+def spend(seconds: float) -> None:
+    """Use so much of the processor's time."""
+    ends = time.thread_time() + seconds
+    while time.thread_time() < ends:
+        pass
+
+
 def spinning(seconds: float, at: list[str], name: str = "") -> Generator[None, None, str]:
     """Work for so long, a twentieth of a turn at a time; tell `at` of each step."""
     left = seconds
     while left > 0:
         at.append(name)
-        begun = time.thread_time()
-        while time.thread_time() < begun + TURN_SECONDS / 20:
-            pass
+        spend(TURN_SECONDS / 20)
         left -= TURN_SECONDS / 20
         yield
     return name
@@ -142,9 +147,7 @@ def test_a_plan_has_a_share_of_the_time_where_one_round_of_requests_takes_long()
     async def run() -> float:
         async def busy() -> None:
             while True:
-                begun = time.thread_time()
-                while time.thread_time() < begun + 0.0004:
-                    pass
+                spend(0.0004)
                 await asyncio.sleep(0)
 
         requests = [asyncio.create_task(busy()) for _ in range(60)]
@@ -160,22 +163,24 @@ def test_a_plan_has_a_share_of_the_time_where_one_round_of_requests_takes_long()
     assert asyncio.run(run()) < 0.4
 
 
-def test_long_answers_take_turns_with_each_other() -> None:
-    async def run() -> list[str]:
+def test_long_answers_are_made_one_after_the_other_beside_a_plan() -> None:
+    async def run() -> tuple[list[str], list[str]]:
         at: list[str] = []
-        names = ("long", "shorter")
-        await asyncio.gather(
-            *(
-                in_turns(spinning(seconds * TURN_SECONDS, at, name))
-                for name, seconds in zip(names, (40, 4), strict=True)
-            )
-        )
-        return at
+        ended: list[str] = []
 
-    at = asyncio.run(run())
+        async def answer(name: str) -> None:
+            ended.append(await in_turns(spinning(10 * TURN_SECONDS, at, name)))
 
-    last = len(at) - 1 - at[::-1].index("shorter")
-    assert last < len(at) / 2
+        plan = asyncio.create_task(plan_in_turns(spinning(1.0, at, "plan")))
+        await asyncio.gather(*map(answer, ("first", "second", "third")))
+        plan.cancel()
+        await asyncio.gather(plan, return_exceptions=True)
+        return at, ended
+
+    at, ended = asyncio.run(run())
+
+    assert ended == ["first", "second", "third"]
+    assert "plan" in at[at.index("first") : len(at) - at[::-1].index("first")]
 
 
 def test_one_long_answer_too_many_is_refused_and_who_goes_makes_room() -> None:
@@ -283,7 +288,7 @@ def test_while_requests_come_the_work_has_a_turn_after_theirs() -> None:
     def working() -> Generator[None, None, None]:
         while len(at) < 5:
             step()
-            time.sleep(2 * TURN_SECONDS)
+            spend(2 * TURN_SECONDS)
             yield
 
     async def busy() -> None:
