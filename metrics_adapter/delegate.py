@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
-import orjson
 import structlog
 from pydantic import Field, PositiveFloat
 
@@ -17,18 +17,22 @@ from autoscaler.core.errors import ObservationError
 from autoscaler.core.spec import Number, Spec
 from metrics_adapter.api_server import ACCOUNT
 from metrics_adapter.client import Trust, a_session, abandon, token_of, why
+from metrics_adapter.reply import read
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import CUSTOM, VERSIONS
-from metrics_adapter.translation import checked, translated
-from metrics_adapter.turns import in_turns
+from metrics_adapter.translation import OLDER, translated
+from metrics_adapter.turns import in_turns, plan_in_turns
+from metrics_adapter.values import servable
 
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 MOST_AT_ONCE: Final = 64
 LOOK_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 5.0
 """So long a 404 is no reason to ask again for its version: most mean that a metric is unknown."""
-_OLDER: Final = {CUSTOM: "v1beta1"}
-"""Versions whose answers are translated into ours."""
+MOST_NAMES: Final = 5000
+"""So many of its metrics are told in discovery; more have values all the same."""
+VIA: Final = "inference-autoscaler-adapter"
+"""What we add to a request that we pass on: it must not come back to be passed on again."""
 _PASSED: Final = frozenset({"labelSelector", "metricLabelSelector"})
 
 _log = structlog.get_logger("metrics_adapter.delegate")
@@ -52,8 +56,8 @@ class DelegateSettings(Spec):
     token_file: Path = ACCOUNT / "token"
     """The token that we show. Read again for each request."""
 
-    timeout_seconds: Annotated[PositiveFloat, Number, Field(le=30)] = 5.0
-    """Time for an answer."""
+    timeout_seconds: Annotated[PositiveFloat, Number, Field(le=8)] = 5.0
+    """Time for an answer; who asked us is told after ten seconds that it took too long."""
 
 
 class Delegate:
@@ -82,7 +86,8 @@ class Delegate:
         self._session: aiohttp.ClientSession | None = None
         self._open = 0
         self._problem = ""
-        self._version = "" if group in _OLDER else VERSIONS[group]
+        self._left_out = ""
+        self._version = "" if group in OLDER else VERSIONS[group]
         self._looked = float("-inf")
         self._looking = asyncio.Lock()
 
@@ -93,7 +98,7 @@ class Delegate:
             await asyncio.sleep(0.01)  # connections over TLS end in the loop's next turns
 
     async def answer(
-        self, segments: Iterable[str], parameters: Mapping[str, str]
+        self, segments: Sequence[str], parameters: Mapping[str, str]
     ) -> tuple[int, bytes]:
         """Return status and body of its answer, in the version of the group that we serve.
 
@@ -108,11 +113,12 @@ class Delegate:
             raise RefusalError(429, "too many requests wait for the adapter behind this one")
         self._open += 1
         seconds = self._settings.timeout_seconds
+        *_, metric = segments
         path = "/".join(quote(one, safe="*") for one in segments)
         query = {name: value for name, value in parameters.items() if name in _PASSED}
         try:
             async with asyncio.timeout(seconds):
-                return await self._answer(f"{path}{'?' if query else ''}{urlencode(query)}")
+                return await self._answer(f"{path}{'?' if query else ''}{urlencode(query)}", metric)
         except ObservationError as error:
             raise RefusalError(503, f"the adapter behind this one: {error}") from error
         except TimeoutError as error:
@@ -122,29 +128,39 @@ class Delegate:
             self._open -= 1
 
     async def names(self) -> list[str]:
-        """Return what it lists, in the version that it serves by now.
+        """Return what it lists, in the version that it serves by now; sorted, `MOST_NAMES` at most.
 
         Raises:
             ObservationError: It does not answer as it should.
         """
         await self._look(0.0)
         status, body = await self._ask(f"/{self._version}")
-        resources = _parsed(status, body).get("resources") or []
-        return [str(one["name"]) for one in resources if isinstance(one, dict) and "name" in one]
+        names = _Names(self._group)
+        await self._list(status, body, "resources", lambda one: names.add(one.get("name")))
+        left_out = names.left_out()
+        if left_out and left_out != self._left_out:
+            _log.warning("delegate's names left out", group=self._group, reason=left_out)
+        self._left_out = left_out
+        return names.kept
 
-    async def run(self, use: Callable[[str, Iterable[str]], None]) -> None:
+    async def run(self, use: Callable[[str, Iterable[str]], Awaitable[None]]) -> None:
         """Tell `use` what it lists, for ever; while it is away the last list counts."""
         while True:
             try:
-                use(self._group, await self.names())
+                await use(self._group, await self.names())
                 self._problem = ""
             except ObservationError as error:
-                if str(error) != self._problem:
-                    _log.warning("delegate not reached", group=self._group, reason=str(error))
-                self._problem = str(error)
+                self._told(str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it says, our own metrics go on
+                self._told(f"it could not be understood: {error!r}", error)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _answer(self, rest: str) -> tuple[int, bytes]:
+    def _told(self, problem: str, error: Exception | None = None) -> None:
+        if problem != self._problem:
+            _log.warning("delegate not reached", group=self._group, reason=problem, exc_info=error)
+        self._problem = problem
+
+    async def _answer(self, rest: str, metric: str) -> tuple[int, bytes]:
         if not self._version:
             await self._look(0.0)
         version = self._version
@@ -157,10 +173,7 @@ class Delegate:
             if self._version != version:
                 version = self._version
                 status, body = await self._ask(f"/{version}/{rest}")
-        ours = VERSIONS[self._group]
-        if version == ours:
-            return status, await in_turns(checked(status, body))
-        return status, await in_turns(translated(status, body, f"{self._group}/{ours}"))
+        return status, await in_turns(translated(status, body, self._group, version, metric))
 
     async def _look(self, seconds: float) -> None:
         """Find out which version it serves, ours rather than an older one.
@@ -171,7 +184,7 @@ class Delegate:
         Raises:
             ObservationError: It does not say, or serves none that is understood here.
         """
-        older = _OLDER.get(self._group)
+        older = OLDER.get(self._group)
         asked = self._monotonic()
         async with self._looking:
             if older is None or self._looked > asked - seconds:
@@ -187,8 +200,12 @@ class Delegate:
     async def _served(self, understood: tuple[str, ...]) -> str:
         status, body = await self._ask("")
         if status == 200:
-            listed = _parsed(status, body).get("versions") or []
-            served = {one.get("version") for one in listed if isinstance(one, dict)}
+            served: set[str] = set()
+
+            def add(one: dict[str, Any]) -> None:
+                served.update(version for version in understood if version == one.get("version"))
+
+            await self._list(status, body, "versions", add)
         else:  # not every adapter tells of its group, but each of a version that is registered
             served = {one for one in understood if (await self._ask(f"/{one}"))[0] == 200}
             if not served:
@@ -197,6 +214,20 @@ class Delegate:
         if found is None:
             raise ObservationError(f"it serves {self._group} neither at {' nor '.join(understood)}")
         return found
+
+    async def _list(
+        self, status: int, body: bytes, name: str, use: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Use each object of a list of discovery.
+
+        Raises:
+            ObservationError: It is no such document.
+        """
+        if status != 200:
+            raise ObservationError(f"status {status}")
+        await plan_in_turns(
+            read(status, body, name, lambda one: use(one) if isinstance(one, dict) else None)
+        )
 
     async def _ask(self, path: str) -> tuple[int, bytes]:
         """Return status and body of what it says to a path below its group."""
@@ -211,6 +242,7 @@ class Delegate:
                     "Accept-Encoding": "identity",
                     "Authorization": f"Bearer {token_of(settings.token_file)}",
                     "User-Agent": "inference-autoscaler-adapter",
+                    "Via": f"1.1 {VIA}",
                 },
                 ssl=self._trust.context(),
                 server_hostname=settings.server_name,
@@ -236,14 +268,32 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _parsed(status: int, body: bytes) -> dict[str, Any]:
-    """Return a document of discovery."""
-    if status != 200:
-        raise ObservationError(f"status {status}")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ObservationError(f"its answer ({status}) is no JSON") from error
-    if not isinstance(document, dict):
-        raise ObservationError(f"its answer ({status}) is no object")
-    return document
+class _Names:
+    """Names as they are listed: those that can be asked for, the first of them in their order."""
+
+    def __init__(self, group: str) -> None:
+        self._segments = 2 if group == CUSTOM else 1
+        self._unfit = self._beyond = 0
+        self.kept: list[str] = []
+
+    def add(self, name: Any) -> None:
+        segments = name.split("/") if isinstance(name, str) else []
+        if len(segments) != self._segments or not all(map(servable, segments)):
+            self._unfit += 1
+            return
+        place = bisect_left(self.kept, name)
+        if self.kept[place : place + 1] != [name]:
+            self.kept.insert(place, name)
+            self._beyond += len(self.kept) > MOST_NAMES
+            del self.kept[MOST_NAMES:]
+
+    def left_out(self) -> str:
+        """Return which names were left out; empty where none was."""
+        unfit = f"{self._unfit} that nobody could ask for" if self._unfit else ""
+        beyond = f"{self._beyond} beyond the first {MOST_NAMES}" if self._beyond else ""
+        return " and ".join(filter(None, (unfit, beyond)))
+
+
+def came_from_us(via: Iterable[str]) -> bool:
+    """Whether a request with such headers `Via` is one that we, or another like us, passed on."""
+    return any(VIA in one for one in via)

@@ -13,20 +13,28 @@ def _refuse(word: str) -> NoReturn:
 
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SHORT: Final = 2048
+"""Most values are no longer: these are cut out of the rest."""
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
+class TooLongError(ValueError):
+    """A value is longer than it may be."""
 
 
 class JsonText:
     """A JSON document, read from its beginning.
 
     Raises:
-        ValueError: It is none, or holds halves of characters, which could not be written again.
+        ValueError: It is none, or holds halves of characters, which could not be written again;
+            `TooLongError` where a value is longer than it may be.
     """
 
-    def __init__(self, body: bytes) -> None:
-        """Stand before its first character."""
+    def __init__(self, body: bytes, longest: int = 0) -> None:
+        """Stand before its first character; a value has so many at most, 0 for any number."""
         self._text = body.decode()
         self._at = 0
+        self._longest = longest
 
     def names(self) -> Iterator[str]:
         """Yield the names of an object that is the whole document; the caller reads each value."""
@@ -63,10 +71,24 @@ class JsonText:
     def value(self) -> Any:
         """Read the value that comes next, whole."""
         begun = self._after_space()
-        found, self._at = _DECODER.raw_decode(self._text, begun)
+        found, self._at = self._read(begun)
         if self._text.find("\\u", begun, self._at) >= 0:
             orjson.loads(self._text[begun : self._at])  # it refuses halves of characters
         return found
+
+    def _read(self, begun: int) -> tuple[Any, int]:
+        left = len(self._text) - begun
+        if not self._longest or left <= _SHORT:
+            return _DECODER.raw_decode(self._text, begun)
+        for size in (_SHORT, self._longest):  # what is cut off is none, or what follows is not
+            try:
+                found, length = _DECODER.raw_decode(self._text[begun : begun + size])
+            except ValueError:
+                if size >= left:
+                    raise
+            else:
+                return found, begun + length
+        raise TooLongError(f"a part that is none, or of more than {self._longest} characters")
 
     def _needs(self, mark: str) -> None:
         if not self.takes(mark):

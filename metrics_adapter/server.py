@@ -17,7 +17,7 @@ from aiohttp import HttpVersion10, hdrs, web
 from autoscaler.telemetry.connections import Connections
 from metrics_adapter.access import Access
 from metrics_adapter.answers import Answers, UnknownMetricError
-from metrics_adapter.delegate import Delegate
+from metrics_adapter.delegate import Delegate, came_from_us
 from metrics_adapter.documents import Documents
 from metrics_adapter.handshakes import Handshakes
 from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
@@ -40,6 +40,10 @@ from metrics_adapter.turns import in_turns
 ANSWER_SECONDS: Final = 10.0
 """Time to make an answer: to check access, and to wait in line where it is long."""
 MOST_PARAMETERS: Final = 16
+ROUND: Final = (
+    "an adapter like this one passed this on to us, and no workload here has it: the url of its "
+    "delegates should name the adapter that owned the API before"
+)
 _SHORT: Final = 300
 """Longer queries are not remembered: memory stays small whatever is asked."""
 _JSON: Final = "application/json"
@@ -192,6 +196,8 @@ class MetricsServer:
             delegate = self._delegates.get(asked.attributes.group)
             if delegate is None:
                 raise
+            if came_from_us(request.headers.getall(hdrs.VIA, ())):
+                raise RefusalError(503, ROUND) from unknown
             status, body = await delegate.answer(asked.segments, parameters)
             if status != 200 and unknown.code == 503:
                 raise  # the plan that we lack may know it

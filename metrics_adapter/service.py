@@ -223,7 +223,7 @@ class Adapter:
         while True:
             board = await self.newest.next(known, 3600.0)
             if board is not None:
-                self.documents.use(board)
+                await self.documents.use(board)
                 known = board.cycle
 
     async def _refresh(self, tls: Tls) -> None:

@@ -5,95 +5,107 @@ The two versions of custom.metrics.k8s.io differ in their items alone: v1beta1 h
 (k8s.io/metrics, pkg/apis/custom_metrics: types.go of both, conversion.go of v1beta1).
 """
 
-import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, Final
 
 import orjson
 
 from autoscaler.core.errors import ObservationError
-from metrics_adapter.json_text import JsonText
+from autoscaler.core.integers import INT64_MAX
+from autoscaler.core.quantity import parse
+from metrics_adapter.discovery import list_kind
+from metrics_adapter.reply import read
+from metrics_adapter.targets import CUSTOM, VERSIONS
 
-_OLDER: Final = frozenset({"metricName", "selector", "window"})
+OLDER: Final = {CUSTOM: "v1beta1"}
+"""Versions whose answers are translated into ours."""
+_OF_OLDER: Final = frozenset({"metricName", "selector", "window"})
 
 Steps = Generator[None, None, bytes]
 """Small steps of work that end with the answer; between them others have their turn."""
 
 
-def checked(status: int, body: bytes) -> Steps:
-    """Return an answer as it is, if it may be passed on: an object with 200, else a `Status`.
+def translated(status: int, body: bytes, group: str, version: str, metric: str) -> Steps:
+    """Return an answer as we give it: with 200 a list of values in our version, else its `Status`.
+
+    Of a list only the items are passed on, each checked as our own values are.
+
+    Args:
+        status: Of the answer.
+        body: Of the answer.
+        group: What was asked.
+        version: In which it was asked.
+        metric: The name that was asked for.
 
     Raises:
-        ObservationError: It may not.
+        ObservationError: It is neither, or an item is not what was asked for, or its value none
+            that an HPA may be shown.
     """
-    yield from _read(status, body, lambda item: None)
-    return body
-
-
-def translated(status: int, body: bytes, api_version: str) -> Steps:
-    """Return a MetricValueList of v1beta1 as one of `api_version`; a `Status` as it is.
-
-    Raises:
-        ObservationError: It is neither, or an item has no name or no value.
-    """
-    items: list[bytes] = []
-    document = yield from _read(status, body, lambda item: items.append(orjson.dumps(_item(item))))
-    if status != 200:
-        return body
-    if document.get("items", "") not in ([], None):
-        raise ObservationError(f"its answer ({status}) is no list of values")
-    head = {"kind": "MetricValueList", "apiVersion": api_version}
-    metadata = document.get("metadata") or {}
-    return orjson.dumps({**head, "metadata": metadata})[:-1] + (
-        b',"items":[' + b",".join(items) + b"]}"
-    )
-
-
-def _read(
-    status: int, body: bytes, use: Callable[[Any], None]
-) -> Generator[None, None, dict[str, Any]]:
-    """Read an answer and use each item of it; return all the rest."""
     if status != 200 and not 400 <= status < 600:
         raise ObservationError(f"its answer ({status}) is none that can be passed on")
-    document: dict[str, Any] = {}
-    try:
-        text = JsonText(body)
-        for name in text.names():
-            if name == "items" and text.takes("["):
-                document[name] = []
-                for item in text.items():
-                    use(item)
-                    yield
-            else:
-                document[name] = text.value()
-    except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
-        raise ObservationError(f"its answer ({status}) is no object in JSON") from error
-    if status != 200 and document.get("kind") != "Status":
-        raise ObservationError(f"its answer ({status}) is no Status")
-    return document
+    if status != 200:
+        kind, _ = yield from read(status, body, "items", lambda item: None)
+        if kind != "Status":
+            raise ObservationError(f"its answer ({status}) is no Status")
+        return body
+    items = bytearray()
+
+    def add(item: Any) -> None:
+        made = orjson.dumps(_item(item, group, version, metric))
+        items.extend(b"," * bool(items) + made)
+
+    _, listed = yield from read(status, body, "items", add)
+    if not listed:
+        raise ObservationError(f"its answer ({status}) is no list of values")
+    head = f'{{"kind":"{list_kind(group)}","apiVersion":"{group}/{VERSIONS[group]}",'
+    return head.encode() + b'"metadata":{},"items":[' + items + b"]}"
 
 
-def _item(item: Any) -> dict[str, Any]:
-    """Return an item of v1beta1 as one of v1beta2.
+def _item(item: object, group: str, version: str, metric: str) -> dict[str, Any]:
+    """Return an item in our version.
 
     Raises:
-        ObservationError: It has no name, or nothing for a value, which an HPA takes for zero.
+        ObservationError: It is of another metric, or its value is none that may be shown.
     """
-    name = item.get("metricName") if isinstance(item, dict) else None
-    if not isinstance(name, str) or not name:
-        raise ObservationError("an item of its answer does not name its metric")
-    if not _is_number(item.get("value")):
-        raise ObservationError(f"an item of its answer has no value of {name}")
+    if not isinstance(item, dict):
+        raise ObservationError("an item of its answer is no object")
+    known: dict[str, Any] = item
+    ours = version == VERSIONS[group]
+    told = known.get("metric") if ours and group == CUSTOM else {"name": known.get("metricName")}
+    if not isinstance(told, dict) or told.get("name") != metric:
+        raise ObservationError(f"an item of its answer is not of {metric}")
+    lacks = _lacks(known.get("value"))
+    if lacks:
+        raise ObservationError(f"an item of its answer has a value of {metric} that {lacks}")
+    return known if ours else _of_older(known)
+
+
+def _of_older(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of v1beta1 as one of v1beta2."""
     window = item.get("window")
     return {
-        **{key: known for key, known in item.items() if key not in _OLDER},
-        "metric": {"name": name, "selector": item.get("selector")},
+        **{name: known for name, known in item.items() if name not in _OF_OLDER},
+        "metric": {"name": item["metricName"], "selector": item.get("selector")},
         **({} if window is None else {"windowSeconds": window}),
     }
 
 
-def _is_number(value: Any) -> bool:
-    """Whether something may be a quantity: a text, or a finite number."""
-    if isinstance(value, str):
-        return bool(value)
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _lacks(value: Any) -> str:
+    """Return why a value must not be shown to an HPA; empty where it may.
+
+    What is no number would be a zero there, and what is below zero or overflows its maximum.
+    """
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return "is none"
+    text = str(value)
+    try:
+        quantity = parse(text)
+    except ValueError:
+        return "is no quantity"
+    if not any(map(str.isdigit, text)):  # Kubernetes reads it as zero
+        return "is no quantity"
+    if quantity.digits < 0:
+        return "is below zero"
+    if quantity.approximate * 1000.0 >= float(INT64_MAX):
+        return "has more than 64 bits"
+    return ""

@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import trustme
 from structlog.testing import capture_logs
 
 from autoscaler.core.errors import ConfigError
-from metrics_adapter import delegate
+from metrics_adapter import delegate, server
 from metrics_adapter.authority import DAY
 from metrics_adapter.incumbents import Owner, Registration, advice
 from metrics_adapter.targets import CUSTOM, EXTERNAL
@@ -196,6 +196,13 @@ def test_an_incumbent_that_leaves_is_told(
         until(lambda: any(one["event"] == "metrics API in order" for one in logs))
 
 
+S0_CRON = {"metricName": "s0-cron", "metricLabels": None, "value": "3"}
+ANSWERED = {
+    "kind": "ExternalMetricValueList", "apiVersion": f"{EXTERNAL}/v1beta1", "metadata": {},
+    "items": [S0_CRON],
+}  # fmt: skip
+
+
 class Incumbent(Loopback):
     """Another adapter: it knows `s0-cron` and says what it was asked."""
 
@@ -212,7 +219,7 @@ class Incumbent(Loopback):
         elif request.path.count("/") == 3:
             say(request, 200, {"kind": "APIResourceList", "resources": [{"name": "s0-cron"}, 7]})
         elif "s0-cron" in request.path:
-            say(request, 200, {"items": [{"value": "3"}]})
+            say(request, 200, {"items": [S0_CRON], "metadata": {"more": 5}})
         else:
             say(request, 404, {"kind": "Status", "code": 404, "message": "not known there"})
 
@@ -255,7 +262,7 @@ def test_what_we_do_not_know_is_passed_on(delegating: Running, incumbent: Incumb
     answer = delegating.get(path, AS_HPA)
 
     assert answer.status == 200
-    assert answer.document == {"items": [{"value": "3"}]}
+    assert answer.document == ANSWERED
     asked, token = incumbent.asked[-1]
     assert unquote(asked) == (
         f"{LIST}/namespaces/llm/s0-cron?labelSelector=scaledobject.keda.sh/name=x"
@@ -291,7 +298,7 @@ def test_before_the_first_plan_the_incumbent_s_metrics_are_answered_all_the_same
         for name in ("s0-cron", "load", "desired_replicas")
     )
 
-    assert (value.status, value.document) == (200, {"items": [{"value": "3"}]})
+    assert (value.status, value.document) == (200, ANSWERED)
     for one in (nothing, ours):
         assert one.status == 503
         assert one.message.startswith("no plan yet: ")
@@ -375,6 +382,15 @@ def test_nonsense_is_not_passed_on(
     assert (answer.status, answer.message) == (503, f"the adapter behind this one: {message}")
 
 
+def kept(names: dict[str, list[str]]) -> Callable[[str, Iterable[str]], Awaitable[None]]:
+    """What a delegate tells its names."""
+
+    async def use(group: str, told: Iterable[str]) -> None:
+        names[group] = list(told)
+
+    return use
+
+
 def test_an_incumbent_that_is_away_is_told_once(
     delegating: Running, incumbent: Incumbent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,7 +403,7 @@ def test_an_incumbent_that_is_away_is_told_once(
     async def looking() -> None:
         one = delegate.Delegate(EXTERNAL, settings)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(one.run(lambda group, names: None), 0.5)
+            await asyncio.wait_for(one.run(kept({})), 0.5)
         await one.close()
 
     before = len(incumbent.asked)
@@ -398,6 +414,198 @@ def test_an_incumbent_that_is_away_is_told_once(
     reasons = [one["reason"] for one in logs if one["event"] == "delegate not reached"]
     assert set(reasons) == {"status 403"}
     assert len(reasons) <= 2  # the adapter itself may look once more, too
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(b'{"resources":5}', id="a number"),
+        pytest.param(b'{"resources":true}', id="yes"),
+        pytest.param(b'{"resources":{"name":"x"}}', id="an object"),
+        pytest.param(b'{"resources":[{"name":"x"}],"resources":[]}', id="two lists"),
+        pytest.param(b"[" * 5000, id="deep"),
+        pytest.param(b'{"resources":[{"name":"\\ud800"}]}', id="half a character"),
+        pytest.param(b"\xff\xfe", id="no text"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_whatever_the_incumbent_lists_the_process_goes_on(
+    start: Start, behind: dict[str, Any], incumbent: Incumbent, reply: bytes
+) -> None:
+    """A group that does not answer blocks the deletion of every namespace."""
+    incumbent.reply = reply
+
+    with capture_logs() as logs:
+        adapter = start(delegates={"external": behind})
+        until(lambda: any(one["event"] == "delegate not reached" for one in logs))
+
+    assert adapter.get(LIST, AGGREGATOR).status == 200
+    assert adapter.get(f"{LIST}/namespaces/llm/load", AS_HPA).status == 200
+    assert adapter.error is None
+    (told,) = [one for one in logs if one["event"] == "delegate not reached"]
+    assert told["reason"].startswith("its answer (200) ")
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        pytest.param(
+            {"token": "one\ntwo"}, "token: should hold one token, in one line", id="two tokens"
+        ),
+        pytest.param({"url": f"https://{'a' * 64}.svc"}, "too long", id="no name of a host"),
+    ],
+)
+def test_what_no_request_can_be_made_with_is_told(
+    start: Start, behind: dict[str, Any], tmp_path: Path, more: dict[str, str], reason: str
+) -> None:
+    token = tmp_path / "another" / "token"
+    token.parent.mkdir()
+    token.write_text(more.get("token", "adapter-token"))
+    url = more.get("url", behind["url"])
+    adapter = start(delegates={"external": {**behind, "url": url, "tokenFile": token}})
+
+    answer = adapter.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA)
+
+    assert answer.status == 503
+    assert reason in answer.message
+    assert adapter.get(LIST, AGGREGATOR).status == 200
+    assert adapter.error is None
+
+
+def test_a_mistake_of_ours_is_told_with_its_cause_and_the_incumbent_asked_again(
+    behind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delegate, "LOOK_SECONDS", 0.01)
+    settings = delegate.DelegateSettings.model_validate(behind)
+    names: dict[str, list[str]] = {}
+    failed: list[ZeroDivisionError] = []
+
+    async def use(group: str, told: Iterable[str]) -> None:
+        if len(failed) < 3:
+            failed.append(ZeroDivisionError("seven"))
+            raise failed[-1]
+        await kept(names)(group, told)
+
+    async def looking() -> None:
+        one = delegate.Delegate(EXTERNAL, settings)
+        running = asyncio.create_task(one.run(use))
+        while not names:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await one.close()
+
+    with capture_logs() as logs:
+        asyncio.run(looking())
+
+    assert names == {EXTERNAL: ["s0-cron"]}
+    assert len(failed) == 3
+    (told,) = [one for one in logs if one["event"] == "delegate not reached"]
+    assert told["reason"] == "it could not be understood: ZeroDivisionError('seven')"
+    assert told["exc_info"] is failed[0]
+
+
+@pytest.mark.parametrize(
+    ("group", "names", "told", "left_out"),
+    [
+        pytest.param(
+            EXTERNAL,
+            ["s1", "", None, 5, "a/b", "a b", "a%2Fb", "..", "*", "s0", "s1", "x" * 254],
+            ["s0", "s1"],
+            "9 that nobody could ask for",
+            id="external",
+        ),
+        pytest.param(
+            CUSTOM,
+            ["pods/s1", "pods", "/x", "x/", "a/b/c", "A b\n/c%2F", "namespaces/s0", None],
+            ["namespaces/s0", "pods/s1"],
+            "6 that nobody could ask for",
+            id="custom",
+        ),
+        pytest.param(
+            EXTERNAL,
+            ["d", "b", "a", "e", "c", "b", ""],
+            ["a", "b", "c"],
+            "1 that nobody could ask for and 2 beyond the first 3",
+            id="many",
+        ),
+    ],
+)
+def test_only_names_that_can_be_asked_for_are_listed_and_so_many_at_most(
+    behind: dict[str, Any],
+    incumbent: Incumbent,
+    monkeypatch: pytest.MonkeyPatch,
+    group: str,
+    names: list[Any],
+    told: list[str],
+    left_out: str,
+) -> None:
+    monkeypatch.setattr(delegate, "MOST_NAMES", 3)
+    resources = [{"name": name} for name in names]
+    incumbent.reply = json.dumps(
+        {"versions": [{"version": "v1beta1"}], "resources": [*resources, 7]}
+    ).encode()
+
+    async def asking() -> list[list[str]]:
+        one = delegate.Delegate(group, delegate.DelegateSettings.model_validate(behind))
+        found = [await one.names(), await one.names()]
+        await one.close()
+        return found
+
+    with capture_logs() as logs:
+        assert asyncio.run(asking()) == [told, told]
+
+    (said,) = [one for one in logs if one["event"] == "delegate's names left out"]
+    assert said["reason"] == left_out
+
+
+def test_what_an_incumbent_wants_to_be_kept_is_not(
+    start: Start,
+    behind: dict[str, Any],
+    incumbent: Incumbent,
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cookies are kept for names of hosts, not for addresses."""
+    cookies: list[str | None] = []
+    answered = incumbent.answer
+
+    def answer(request: BaseHTTPRequestHandler, body: Any) -> None:
+        cookies.append(request.headers.get("Cookie"))
+        if "namespaces" in request.path:
+            say(request, 200, ANSWERED, Set_Cookie="a=b; Path=/")
+        else:
+            answered(request, body)
+
+    monkeypatch.setattr(incumbent, "answer", answer)
+    adapter = start(
+        delegates={"external": {**behind, "url": f"https://localhost:{incumbent.port}"}}
+    )
+    found = [adapter.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA).status for _ in range(3)]
+
+    assert found == [200] * 3
+    assert set(cookies) == {None}
+
+
+def test_an_adapter_that_would_pass_on_to_itself_says_so(
+    start: Start, cluster: FakeCluster, serving: trustme.CA, tmp_path: Path
+) -> None:
+    port = a_closed_port()
+    serving.cert_pem.write_to_path(str(tmp_path / "self.crt"))
+    cluster.tokens["adapter-token"] = {"username": "ourselves", "groups": []}
+    cluster.rights.of["ourselves"] = {"*"}
+    itself = {
+        "url": f"https://127.0.0.1:{port}",
+        "caFile": tmp_path / "self.crt",
+        "serverName": "localhost",
+        "tokenFile": cluster.token_file,
+    }
+    adapter = start(serving_settings={"port": port}, delegates={"external": itself})
+
+    answer = adapter.get(f"{LIST}/namespaces/llm/nothing", AS_HPA)
+
+    assert answer.status == 503
+    assert answer.message == server.ROUND
+    assert adapter.get(f"{LIST}/namespaces/llm/load", AS_HPA).status == 200
 
 
 def test_not_all_may_wait_for_the_incumbent(

@@ -72,6 +72,11 @@ def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
             "delegates.external.url: string should match pattern",
             id="an incumbent without TLS",
         ),
+        pytest.param(
+            "delegates: {external: {url: 'https://a', caFile: a, timeoutSeconds: 9}}",
+            "delegates.external.timeoutSeconds: input should be less than or equal to 8, not 9",
+            id="an incumbent with more time than an answer has",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, text: str, message: str) -> None:
