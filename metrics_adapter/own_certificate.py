@@ -52,8 +52,8 @@ class OwnCertificate:
 
     Whoever finds it old writes the Secret; its resourceVersion decides between replicas, and the
     others take what was written. An APIService that names another Service is left alone. So is one
-    whose caBundle somebody else writes over ours again and again: two who both insist would make
-    the API come and go.
+    whose caBundle somebody else writes over, or takes out, again and again: two who both insist
+    would make the API come and go.
     """
 
     def __init__(
@@ -172,8 +172,8 @@ class OwnCertificate:
     def _may_tell(self, group: str, seen: Registration, bundle: str) -> bool:
         """Return whether a bundle that is not ours is written over; say so where it is not."""
         told = self._told[group]
-        if told.bundle != bundle or not seen.bundle:
-            return True  # ours is new, or the manifest was applied anew without one
+        if told.bundle != bundle:
+            return True  # ours is new
         now = self._wall()
         told.again = [one for one in told.again if abs(now - one) < FIGHT_SECONDS]
         if len(told.again) < MOST_REWRITES:
@@ -189,8 +189,9 @@ class OwnCertificate:
 def _fight(group: str, seen: Registration) -> str:
     """Return what happens to an APIService, and what a person should do about it."""
     who = ", ".join(seen.bundle_writers) or "somebody else"
+    what = "writes another caBundle over ours" if seen.bundle else "takes our caBundle out"
     return (
-        f"{who} writes another caBundle over ours, {MOST_REWRITES} times within "
+        f"{who} {what}, {MOST_REWRITES} times within "
         f"{FIGHT_SECONDS / 60:.0f} minutes; it is left as it is, so the API server does not trust "
         "us and no request comes: turn KEDA's certificate rotation off "
         "(--enable-cert-rotation=false), take the annotation cert-manager.io/inject-ca-from off the"

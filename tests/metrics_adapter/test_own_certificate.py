@@ -192,14 +192,32 @@ def test_who_no_longer_writes_over_our_authority_is_noticed_within_the_hour(
     assert b"CERTIFICATE" in bundle(cluster, path)
 
 
+def blank(cluster: FakeCluster, path: str) -> Callable[[int], None]:
+    """What a manifest without a caBundle does when it replaces what is there."""
+    return lambda number: cluster.objects[path]["spec"].update(caBundle="")
+
+
 def test_a_manifest_that_is_applied_again_is_no_quarrel(cluster: FakeCluster) -> None:
     path = register(cluster, EXTERNAL)
 
     with capture_logs() as logs:
-        looks(cluster, 9, lambda number: cluster.objects[path]["spec"].update(caBundle=""))
+        looks(cluster, 9, blank(cluster, path), seconds=1300.0)
 
     assert written(cluster) == 9
     assert "authority not told" not in {one["event"] for one in logs}
+
+
+def test_who_takes_our_authority_out_again_and_again_is_let_be_and_told(
+    cluster: FakeCluster,
+) -> None:
+    path = register(cluster, EXTERNAL)
+
+    with capture_logs() as logs:
+        looks(cluster, 120, blank(cluster, path))
+
+    assert written(cluster) == 1 + own_certificate.MOST_REWRITES
+    (told,) = [one for one in logs if one["event"] == "authority not told"]
+    assert told["reason"].startswith("somebody else takes our caBundle out, 3 times within 60 min")
 
 
 def test_our_own_renewal_is_no_quarrel(cluster: FakeCluster) -> None:
