@@ -3,10 +3,14 @@
 import os
 import ssl
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 
 from autoscaler.core.errors import ConfigError, ObservationError
+
+_LONGEST: Final = 300
+"""Characters of what a library says: it may quote what it was sent."""
 
 
 class Trust:
@@ -77,14 +81,14 @@ def abandon(answer: aiohttp.ClientResponse) -> None:
 
 
 def why(error: BaseException) -> str:
-    """Return what went wrong, in words; not what a connection was made with."""
+    """Return what went wrong, in one line of words; not what a connection was made with."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
         return str(error.os_error)
     if isinstance(error, OSError) and error.errno and error.strerror:
         return (os.strerror(error.errno) if error.errno > 0 else error.strerror).lower()
-    return str(error) or type(error).__name__
+    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:

@@ -54,8 +54,8 @@ def translated(status: int, body: bytes, group: str, version: str, metric: str) 
         made = orjson.dumps(_item(item, group, version, metric))
         items.extend(b"," * bool(items) + made)
 
-    _, listed = yield from read(status, body, "items", add)
-    if not listed:
+    kind, listed = yield from read(status, body, "items", add)
+    if not listed or kind == "Status":
         raise ObservationError(f"its answer ({status}) is no list of values")
     head = f'{{"kind":"{list_kind(group)}","apiVersion":"{group}/{VERSIONS[group]}",'
     return head.encode() + b'"metadata":{},"items":[' + items + b"]}"

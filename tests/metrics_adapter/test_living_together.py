@@ -345,6 +345,30 @@ def test_why_the_incumbent_was_not_reached_is_told_in_words(
     assert "object at 0x" not in answer.message
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", id="a length below zero"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", id="a long line"),
+        pytest.param(b"\x00\xff\n\n\r\n\r\n", id="no HTTP"),
+    ],
+)
+def test_what_is_no_http_is_told_in_one_line(
+    delegating: Running, incumbent: Incumbent, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    def answer(request: BaseHTTPRequestHandler, body: Any) -> None:
+        request.wfile.write(line)
+        request.close_connection = True
+
+    monkeypatch.setattr(incumbent, "answer", answer)
+
+    told = delegating.get(f"{LIST}/namespaces/llm/s0-cron", AS_HPA)
+
+    assert told.status == 503
+    assert told.message.isprintable()
+    assert len(told.message) < 400
+
+
 def test_the_incumbent_s_names_are_listed_and_stay_while_it_is_away(
     delegating: Running, incumbent: Incumbent
 ) -> None:

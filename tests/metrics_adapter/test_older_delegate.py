@@ -539,9 +539,16 @@ def test_what_is_no_such_list_is_refused_whoever_answers(
     assert str(refused.value) == message
 
 
-def test_an_answer_without_a_list_is_refused() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"kind":"MetricValueList"}', id="without items"),
+        pytest.param(b'{"kind":"Status","code":403,"items":[]}', id="a Status"),
+    ],
+)
+def test_an_answer_that_is_no_list_of_values_is_refused(body: bytes) -> None:
     with pytest.raises(ObservationError, match=r"^its answer \(200\) is no list of values$"):
-        told(b'{"kind":"MetricValueList"}')
+        told(body)
 
 
 @pytest.mark.parametrize("length", [100, 2000, 2048, 2100, 60_000])
