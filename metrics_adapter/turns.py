@@ -7,7 +7,7 @@ second turn is the plan's.
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -89,7 +89,7 @@ async def plan_in_turns(steps: Generator[None, None, T]) -> T:
             await others()
             away = time.thread_time() - ended
             seconds = max(TURN_SECONDS, away * PLAN_SHARE / (1.0 - PLAN_SHARE))
-            found = _turn(steps, seconds, time.thread_time)
+            found = _turn(steps, seconds)
             if found is not None:
                 return found[0]
             ended = time.thread_time()
@@ -118,15 +118,14 @@ def _line() -> _Line:
     return _LINES[loop]
 
 
-def _turn(
-    steps: Generator[None, None, T],
-    seconds: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> tuple[T] | None:
-    """Do steps for some time; return their result once there is one."""
-    ends = clock() + seconds
+def _turn(steps: Generator[None, None, T], seconds: float) -> tuple[T] | None:
+    """Do steps for so much of the processor's time; return their result once there is one.
+
+    By a clock on the wall, a short answer that another process interrupts would count as long.
+    """
+    ends = time.thread_time() + seconds
     try:
-        while clock() < ends:
+        while time.thread_time() < ends:
             next(steps)
     except StopIteration as end:
         return (end.value,)
