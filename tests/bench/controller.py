@@ -119,7 +119,7 @@ def run(order: Order) -> Measured:
         lease_request_seconds=0.2 * order.lease_seconds,
     )
     set_up_logs("json", "info")
-    collect_rarely()
+    collect_rarely(order.workloads)
     fleet, meter, clock = (
         fleet_of(order.workloads),
         Meter(),
