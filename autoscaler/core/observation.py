@@ -95,8 +95,8 @@ class Series:
     def sound(cls, times: FloatArray, values: FloatArray) -> "Series":
         """Build a series of arrays that are read-only and fit already: nothing is checked."""
         series = object.__new__(cls)
-        object.__setattr__(series, "times", times)
-        object.__setattr__(series, "values", values)
+        _set_times(series, times)
+        _set_values(series, values)
         return series
 
     def __len__(self) -> int:
@@ -141,6 +141,10 @@ class Series:
     def tail(self, first: int) -> "Series":
         """Return the samples from the index `first` on."""
         return Series.sound(self.times[first:], self.values[first:]) if first else self
+
+
+# The slots themselves: cheaper than to find them by name, for each signal of each cycle.
+_set_times, _set_values = (vars(Series)[name].__set__ for name in ("times", "values"))
 
 
 class GapReason(StrEnum):

@@ -86,8 +86,9 @@ def _by_age(
     if not len(finite.times):
         return Reading(name, SignalState.MISSING, None, None, why=_why_none(series, gap))
     value, old, max_age = finite.values.item(-1), age(now, finite.times.item(-1)), spec.max_age
-    # Where all samples are finite the newest one is, too.
-    last = value if finite is series else series.latest
+    if finite is series and gap is None and -max_age <= old <= max_age / 2:
+        return Reading(name, SignalState.FRESH, value, old, usable=True, may_lower=True)
+    last = series.latest
     state, why = SignalState.FRESH, ""
     if old > max_age:
         state, why = SignalState.STALE, f"newest sample is {old:g} s old"
