@@ -129,11 +129,19 @@ def test_whole_numbers_are_evidence() -> None:
 
 
 def test_a_mapping_of_another_kind_is_kept_as_a_plain_one() -> None:
-    kept = memory_copy(MappingProxyType({"size": MappingProxyType({"ready": 3})}))
+    plain = {"ready": 3, "grew": None, "up": True, "loads": [1.5, "x", [False]]}
+    kept = memory_copy(MappingProxyType({"size": MappingProxyType(plain)}))
 
-    assert kept == {"size": {"ready": 3}}
+    assert kept == {"size": plain}
     assert kept is not None
     assert type(kept["size"]) is dict
+    assert kept["size"]["loads"] is not plain["loads"]
+
+
+def test_a_memory_may_be_broader_than_it_may_be_deep() -> None:
+    broad: dict[str, Any] = {str(number): [{}] for number in range(300)}
+
+    assert memory_copy(broad) == broad
 
 
 class UnspeakableError(Exception):
