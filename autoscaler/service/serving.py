@@ -2,6 +2,8 @@
 
 import gc
 import threading
+import time
+from typing import Final
 
 import structlog
 
@@ -9,6 +11,9 @@ from autoscaler.service.cycle import Service
 from autoscaler.settings import Settings
 from autoscaler.telemetry.access import ServerSettings
 from autoscaler.telemetry.http import TelemetryServer
+
+LOOK_SECONDS: Final = 0.1
+"""How soon the main thread notices that it is to end."""
 
 
 def serve(service: Service, settings: Settings, stopping: threading.Event) -> None:
@@ -32,7 +37,10 @@ def serve(service: Service, settings: Settings, stopping: threading.Event) -> No
     structlog.get_logger("service").info("serving", url=server.url)
     try:
         service.start()
-        stopping.wait()
+        # Not `stopping.wait()`: a signal may come to another thread, and the main one, which has
+        # to handle it, would not wake; nor could a handler set what it interrupts the wait for.
+        while not stopping.is_set():
+            time.sleep(LOOK_SECONDS)
     finally:
         service.stop()
         server.stop()

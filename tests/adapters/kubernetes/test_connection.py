@@ -1,5 +1,6 @@
 """The connection over real HTTP: deadlines, retries, TLS, and errors that say what to do."""
 
+import re
 import socket
 import ssl
 import threading
@@ -129,8 +130,11 @@ def test_after_the_deadline_the_tries_are_told(api: FakeApiServer, connection: C
     ):
         connection.get(CHAT, deadline_seconds=1.5)
 
-    assert str(failed.value).startswith("get deployments.apps default/chat: 503, starting (tried ")
-    assert failed.value.status == 503
+    # The last try may have been cut off in the middle.
+    text = (
+        r"get deployments\.apps default/chat: (503, starting|no answer from .*) \(tried \d+ times"
+    )
+    assert re.match(text, str(failed.value))
 
 
 def test_what_does_not_pass_is_asked_once(api: FakeApiServer, connection: Connection) -> None:
