@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import structlog
 
+from autoscaler.adapters.early import EarlySignals
 from autoscaler.adapters.kubernetes.annotations import KillSwitch
 from autoscaler.adapters.kubernetes.connection import DEFAULT_LIMITS, ONCE_LIMITS, Connection
 from autoscaler.adapters.kubernetes.counts import Counts
@@ -25,6 +26,7 @@ from autoscaler.adapters.kubernetes.watches import Watches
 from autoscaler.adapters.kubernetes.writers import Respect
 from autoscaler.adapters.live import FencedActuator, LiveObserver
 from autoscaler.adapters.node_pools.pools import PoolReader, PoolScaler
+from autoscaler.adapters.prometheus.newest import NewestReader
 from autoscaler.adapters.prometheus.plan import PlanLimits, QueryPlan, plan_queries
 from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.source import PrometheusSource
@@ -72,7 +74,10 @@ def compose(
     identity = settings.identity or own_identity(socket.gethostname())
     leadership = _leadership(settings, connection, identity, clock, log)
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
-    signals = signal_reader(settings, sources)
+    signals = EarlySignals(
+        reader := signal_reader(settings, sources),
+        NewestReader(sources, planner(settings), deadline_seconds=settings.looking_seconds),
+    )
     kinds, watches = Kinds(connection), Watches(connection, follow=follow)
     # In shadow mode nobody stands for election, and another process may well be the one that acts.
     counts = Counts(lambda: not settings.shadow and leadership.is_leader())
@@ -125,7 +130,8 @@ def compose(
         else FencedActuator(scaling, leads=leadership.is_leader, seconds=settings.acting_seconds),
         leadership=leadership,
         replan=replan,
-        sources=signals.reports,
+        look=signals.look,
+        sources=reader.reports,
         store=_store(settings, connection, leadership.is_leader)
         if reads_state or not settings.shadow
         else None,

@@ -2,6 +2,7 @@
 
 - `cycle` is one control cycle, from reading the clock to telling what was done: begin there.
 - `timetable` says when cycles run, `serving` runs them until the process is told to end.
+- `waking` looks at workloads that sleep at zero, and brings the next cycle forward for them.
 - `reloading` looks at the policy files and `saving` keeps the state: beside the cycles.
 - `ends` names what a live controller is composed of, `clock` reads the wall clock.
 """

@@ -19,6 +19,7 @@ from autoscaler.service.leading import Leading
 from autoscaler.service.reloading import Reloading
 from autoscaler.service.saving import SavedFirst, Saving
 from autoscaler.service.timetable import Timetable
+from autoscaler.service.waking import Waking
 from autoscaler.settings import Settings
 from autoscaler.state import adopt
 from autoscaler.telemetry.latest import Latest
@@ -90,6 +91,16 @@ class Service:
             state=self._leading.first_state(fleet, clock()),
             leads=self._leading.is_leader,
             spread=self._threads.map,
+        )
+        self._waking = Waking(
+            self.controller,
+            parts.look,
+            settings,
+            turn=self._turn,
+            free=self._may_come_early,
+            soon=self._timetable.soon,
+            clock=clock,
+            monotonic=monotonic,
         )
 
     def tick(self) -> CycleReport:
@@ -165,9 +176,11 @@ class Service:
         self._parts.leadership.start()
         self.reloading.start()
         self._timetable.start()
+        self._waking.start()
 
     def stop(self) -> None:
         """Finish the cycle that runs, save the state, give the lease back."""
+        self._waking.stop()
         self._timetable.stop()
         self.reloading.stop()
         self._threads.shutdown(wait=False)
@@ -200,6 +213,13 @@ class Service:
         if self._parts.actuator is None or (cycle is not None and cycle.leading):
             return ""
         return self._parts.leadership.trouble or "another process holds the lease"
+
+    def _may_come_early(self) -> bool:
+        """Whether a cycle may come now: half of the time at least is left to other things."""
+        newest = self.latest.entry
+        if newest is None or self._turn.locked() or not self._parts.leadership.is_leader():
+            return False
+        return self._monotonic() - newest.at >= newest.report.seconds
 
     def _run(self) -> None:
         """Run one cycle in time; whatever goes wrong, the next one comes."""

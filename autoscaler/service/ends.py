@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autoscaler.core.decision import Cycle
+from autoscaler.core.observation import Snapshot
 from autoscaler.core.planner import FleetState
 from autoscaler.core.ports import Actuator, Journal, Observer
 from autoscaler.core.workload import FleetSpec
@@ -97,6 +98,7 @@ class Parts:
         actuator: Changes the cluster; None in shadow mode.
         leadership: Whether we are the one that acts.
         replan: Is told when other policy files are in force.
+        look: What would be seen of some workloads now, from the last cycle's snapshot.
         sources: What each Prometheus was asked in the last cycle, by name.
         store: Where state is kept between processes; None for nowhere.
         memories: Ends that remember something of each workload; kept with the state, by name.
@@ -110,6 +112,7 @@ class Parts:
     actuator: Actuator | None
     leadership: Leadership = field(default_factory=Alone)
     replan: Callable[[FleetSpec], None] = lambda fleet: None
+    look: Callable[[FleetSpec, Snapshot, float], Snapshot] = lambda fleet, before, now: before
     sources: Callable[[], dict[str, SourceReport]] = dict
     store: StateStore | None = None
     memories: Mapping[str, Remembering] = field(default_factory=dict)

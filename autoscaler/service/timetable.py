@@ -11,6 +11,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEve
 from apscheduler.schedulers.background import BackgroundScheduler
 
 _CYCLE: Final = "cycle"
+_EARLY: Final = "early"
 
 
 class Timetable:
@@ -40,6 +41,7 @@ class Timetable:
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._ending = threading.Event()
         self._missed = 0
+        self._early = threading.local()
 
     def start(self) -> None:
         """Run the first cycle at once, the others in time."""
@@ -61,6 +63,13 @@ class Timetable:
         self._scheduler.start()
         threading.Thread(target=self._keep_time, name="time", daemon=True).start()
 
+    def soon(self) -> None:
+        """Run a cycle at once, out of turn; the others keep their times."""
+        if self._scheduler.running:
+            self._scheduler.add_job(
+                self._run_early, id=_EARLY, replace_existing=True, misfire_grace_time=None
+            )
+
     def stop(self) -> None:
         """Let the cycle that runs end, and run no other."""
         self._ending.set()
@@ -69,6 +78,8 @@ class Timetable:
 
     def lag_seconds(self, now: float) -> float:
         """Return how much later than planned a cycle began at `now`; 0 for one that was not."""
+        if getattr(self._early, "runs", False):
+            return 0.0
         job = self._scheduler.get_job(_CYCLE) if self._scheduler.running else None
         if job is None or job.next_run_time is None:
             return 0.0
@@ -79,6 +90,13 @@ class Timetable:
         """Return how many planned cycles never ran since this was last asked."""
         missed, self._missed = self._missed, 0
         return missed
+
+    def _run_early(self) -> None:
+        self._early.runs = True
+        try:
+            self._run()
+        finally:
+            self._early.runs = False
 
     def _keep_time(self) -> None:
         """Call the next cycle where the wall clock was set back: its time is long in coming."""

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     interval_seconds: Annotated[float, Field(ge=1, le=600)] = 15.0
     """Seconds between control cycles. 15 as the HPA's: shorter rarely sees newer samples."""
 
+    wake_seconds: Annotated[float, Field(ge=0, le=600)] = 0.5
+    """Seconds between looks at workloads that sleep at zero: one that is wanted does not wait for
+    the next cycle. A look asks Prometheus for their newest samples alone. 0: there are none."""
+
     observe_seconds: Seconds | None = None
     """Most seconds of a cycle spent on looking; absent: 0.6 of the interval. What has not answered
     by then is missing, and the cycle goes on without it."""

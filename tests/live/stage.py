@@ -1,20 +1,17 @@
 """A stage for the whole program: engines, a real Prometheus, a Kubernetes API, and the process."""
 
 import contextlib
-import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
+from autoscaler.adapters.kubernetes.requests import FIELD_MANAGER
 from autoscaler.core.past import Past
 from autoscaler.core.planner import FleetState
 from autoscaler.service import wall
@@ -23,8 +20,8 @@ from tests.fakes.exporter import Exporter, VllmEngine
 from tests.fakes.kubernetes import objects
 from tests.fakes.kubernetes.client import ApiServer
 from tests.fakes.prometheus import RealPrometheus
+from tests.live.process import PATIENCE_SECONDS, Process
 
-PATIENCE_SECONDS: Final = 60.0
 MODELS: Final = ("chat", "code")
 STATE: Final = "inference-autoscaler-state"
 
@@ -35,7 +32,7 @@ metadata: {{name: {name}, namespace: {namespace}}}
 spec:
   target: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}
   actuation: {actuation}
-  replicas: {{min: 1, max: {most}}}
+  replicas: {{min: {least}, max: {most}}}
   match: {{namespace: {namespace}, model_name: {name}}}
   signals:
     running:
@@ -64,61 +61,6 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_S
     while not holds():
         assert time.monotonic() < end, f"waited {seconds:g} s: {what}"
         time.sleep(0.02)
-
-
-class Process:
-    """One `autoscaler run`.
-
-    Attributes:
-        log: Its log, one JSON object a line.
-    """
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        self.log = log
-        self._output: IO[bytes] = log.open("ab")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._running = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._output, env=environment
-        )
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self._running.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as the kernel does when memory is out: it gets no word in."""
-        self.send(signal.SIGKILL)
-        self._running.wait()
-
-    def ended(self, seconds: float = PATIENCE_SECONDS) -> tuple[int, str]:
-        """Wait for its end; return its exit code and what it printed.
-
-        Raises:
-            AssertionError: It did not end in time.
-        """
-        try:
-            printed, _ = self._running.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            text = self.log.read_text(encoding="utf-8")[-3000:]
-            raise AssertionError(f"still runs after {seconds:g} s; its log ends:\n{text}") from None
-        return self._running.returncode, printed.decode()
-
-    def lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Return the lines of its log so far, of one event or of all."""
-        found = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # warnings, and a line half written
-                found.append(json.loads(line))
-        return [line for line in found if event in ("", line.get("event"))]
-
-    def close(self) -> None:
-        """End it, whatever it does."""
-        if self._running.poll() is None:
-            self.send(signal.SIGCONT)
-            self.kill()
-        if self._running.stdout is not None:
-            self._running.stdout.close()
-        self._output.close()
 
 
 class Stage:
@@ -178,6 +120,7 @@ class Stage:
         name: str,
         *,
         actuation: str = "scale",
+        least: int = 1,
         most: int = 10,
         up: int = 20,
         period: int = 1,
@@ -187,6 +130,7 @@ class Stage:
             name=name,
             namespace=self.namespace,
             actuation=actuation,
+            least=least,
             most=most,
             up=up,
             period=period,
@@ -196,6 +140,15 @@ class Stage:
     def demand(self, name: str, requests: float) -> None:
         """Have so many requests run at once; a replica should carry ten."""
         self.engines[name].running = requests
+
+    def sleep(self, name: str) -> None:
+        """Have a workload sleep at zero, put there by an earlier controller for want of demand."""
+        self.write_policy(name, least=0)
+        self.demand(name, 0)
+        self.api.merge(self.path(name), {"spec": {"replicas": 0}}, fieldManager=FIELD_MANAGER)
+        self.seed_state(**{name: Past(desired=0, asleep=True)})
+        query = f'vllm:num_requests_running{{model_name="{name}"}}'
+        self.prometheus.until(lambda: self.prometheus.value(query) == 0, "nobody asks")
 
     def replicas(self, name: str = "chat") -> int:
         """Return how many replicas a Deployment asks for."""
@@ -256,12 +209,16 @@ class Stage:
         yield ClusterStore(connection, self.own, STATE)
         connection.close()
 
-    def seed_state(self) -> None:
+    def seed_state(self, **other: Past) -> None:
         """Keep a state as a controller leaves it that has run here for long.
 
         Without one, nothing would be lowered for the first five minutes.
+
+        Args:
+            other: What is remembered of a model, where that is not two replicas.
         """
-        pasts = {f"{self.namespace}/{name}": Past(desired=2) for name in MODELS}
+        known = {name: Past(desired=2) for name in MODELS} | other
+        pasts = {f"{self.namespace}/{name}": past for name, past in known.items()}
         with self._store() as store:
             store.save(dump_state(FleetState(pasts), wall()))
 

@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 
 from tests.fakes.kubernetes import FakeApiServer, objects
-from tests.live.stage import Process, Stage, eventually
+from tests.live.process import Process
+from tests.live.stage import Stage, eventually
 
 pytestmark = pytest.mark.slow
 

@@ -40,3 +40,28 @@ def test_a_cycle_is_as_late_as_it_began_after_its_time() -> None:
         assert timetable.lag_seconds(planned - 7.0) == 0.0
     finally:
         timetable.stop()
+
+
+def test_a_cycle_out_of_turn_comes_at_once_and_is_not_late() -> None:
+    lags: list[float] = []
+    ran = threading.Semaphore(0)
+
+    def run() -> None:
+        lags.append(timetable.lag_seconds(wall() + 500.0))
+        ran.release()
+
+    timetable = Timetable(run, 600.0, clock=wall, silent=lambda: 0.0)
+    timetable.soon()  # nothing runs yet: the first cycle comes at once anyway
+    timetable.start()
+    assert ran.acquire(timeout=20)
+    planned = timetable._scheduler.get_job("cycle")
+    eventually(lambda: planned.next_run_time.timestamp() > wall(), "the next one is planned")
+    due = planned.next_run_time
+    try:
+        timetable.soon()
+        assert ran.acquire(timeout=20)
+
+        assert lags[-1] == 0.0
+        assert timetable._scheduler.get_job("cycle").next_run_time == due
+    finally:
+        timetable.stop()

@@ -1,0 +1,138 @@
+"""Between cycles: workloads that sleep at zero are looked at, and woken as soon as they are wanted.
+
+A request that nobody serves cannot wait for the next cycle. Nothing is decided here: where the core
+says of what a look saw that it would raise a workload from zero, the next cycle comes at once.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, Final
+
+import structlog
+
+from autoscaler.controller import Controller
+from autoscaler.core.decision import Cycle, Reason
+from autoscaler.core.observation import Snapshot
+from autoscaler.core.planner import plan_cycle
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.settings import Settings
+
+SHARE: Final = 0.1
+"""Looks take no more of the time than this: where one takes long, the next comes later."""
+
+Look = Callable[[FleetSpec, Snapshot, float], Snapshot]
+"""What would be seen of some workloads now, from the last cycle's snapshot."""
+
+
+class Waking:
+    """Looks at sleeping workloads, again and again, in a thread of its own."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        look: Look,
+        settings: Settings,
+        *,
+        turn: AbstractContextManager[object],
+        free: Callable[[], bool],
+        soon: Callable[[], None],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            controller: Its newest cycle says who sleeps.
+            look: Sees them.
+            settings: How often to look. A workload that sleeps on through a cycle that it brought
+                brings no other for one interval.
+            turn: Held while a cycle runs, and here while policies are asked: never two at once.
+            free: Whether a cycle may come now: we act, none runs, and the last is not too near.
+            soon: Brings the next cycle forward.
+            clock: Unix seconds.
+            monotonic: Seconds that only ever rise.
+        """
+        self._controller = controller
+        self._look = look
+        self._seconds = settings.wake_seconds
+        self._deaf_seconds = settings.interval_seconds
+        self._turn = turn
+        self._free = free
+        self._soon = soon
+        self._clock = clock
+        self._monotonic = monotonic
+        self._heard: dict[str, float] = {}
+        self._cycle: Cycle | None = None
+        self._asleep: tuple[ScaledWorkload, ...] = ()
+        self._ending = threading.Event()
+        self._log: Any = structlog.get_logger("service")
+
+    def start(self) -> None:
+        """Begin to look."""
+        if self._seconds:
+            threading.Thread(target=self._run, name="waking", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._ending.set()
+
+    def once(self) -> tuple[str, ...]:
+        """Look once; return the keys of the workloads for which a cycle was brought forward."""
+        cycle, fleet = self._controller.latest, self._controller.fleet
+        if cycle is None or not self._free():
+            return ()
+        if cycle is not self._cycle:
+            self._cycle, self._asleep = cycle, tuple(sleeping(fleet, cycle))
+        self._forget({one.key for one in self._asleep})
+        asleep = tuple(one for one in self._asleep if one.key not in self._heard)
+        if not asleep:
+            return ()
+        few, now = replace(fleet, workloads=asleep), self._clock()
+        seen = self._look(few, cycle.snapshot, now)
+        with self._turn:
+            if self._controller.latest is not cycle:
+                return ()
+            plan, _ = plan_cycle(few, self._controller.state, seen, leading=cycle.leading)
+        wanted = {key: one for key, one in plan.decisions.items() if one.replicas}
+        for key, decision in wanted.items():
+            self._heard[key] = self._monotonic()
+            self._log.info("cycle brought forward", workload=key, reason=decision.text)
+        if wanted:
+            self._soon()
+        return tuple(wanted)
+
+    def _forget(self, asleep: AbstractSet[str]) -> None:
+        """Be deaf no longer to those that woke, and to the others after a while."""
+        now = self._monotonic()
+        self._heard = {
+            key: since
+            for key, since in self._heard.items()
+            if key in asleep and now - since < self._deaf_seconds
+        }
+
+    def _run(self) -> None:
+        pause = self._seconds
+        while not self._ending.wait(pause):
+            began = self._monotonic()
+            try:
+                self.once()
+            except Exception:  # noqa: BLE001  # cycles come all the same
+                self._log.exception("look failed", reason="a bug: please report it")
+            took = self._monotonic() - began
+            pause = max(self._seconds - took, took / SHARE - took, 0.0)
+
+
+def sleeping(fleet: FleetSpec, cycle: Cycle) -> Iterator[ScaledWorkload]:
+    """Yield the workloads that have no replicas, and of which the last cycle wanted none."""
+    for workload in fleet.workloads:
+        decision = cycle.plan.decisions.get(workload.key)
+        if (
+            decision is not None
+            and decision.current == 0
+            and decision.replicas == 0
+            and decision.reason is not Reason.TURNED_OFF
+        ):
+            yield workload

@@ -1,0 +1,109 @@
+"""The newest samples of a few workloads, at any moment."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from autoscaler.adapters.prometheus.newest import NewestReader
+from autoscaler.adapters.prometheus.plan import plan_queries
+from autoscaler.adapters.prometheus.settings import SourceSettings
+from autoscaler.adapters.prometheus.source import PrometheusSource
+from tests.adapters.prometheus.fleets import QUEUE, asking_all, fleet_of
+from tests.builders import NOON
+from tests.fakes.prometheus_double import Asked, Fault, Line, PrometheusDouble, always
+
+CHAT, CODE = (
+    asking_all(
+        name,
+        {"queue": {"query": QUEUE, "windowSeconds": 600, "stepSeconds": 15}},
+        match={"model": name},
+    )
+    for name in ("chat", "code")
+)
+
+
+def models(asked: Asked) -> Iterator[Line]:
+    """Both models have a queue, scraped every 5 s; that of code ended a minute ago."""
+    yield Line({"model": "chat"}, always(3.0), lambda at: at // 5 * 5)
+    yield Line(
+        {"model": "code"},
+        always(5.0),
+        lambda at: at if at < NOON - 60 else None,
+    )
+
+
+@pytest.fixture
+def double() -> Iterator[PrometheusDouble]:
+    with PrometheusDouble(models) as server:
+        yield server
+
+
+Reading = Callable[..., NewestReader]
+
+
+@pytest.fixture
+def reading(double: PrometheusDouble) -> Iterator[Reading]:
+    opened: list[Any] = []
+
+    def make(deadline: float = 5.0) -> NewestReader:
+        settings = {"name": "default", "url": double.url, "retry": {"attempts": 1}}
+        source = PrometheusSource(SourceSettings.model_validate(settings))
+        reader = NewestReader({"default": source}, plan_queries, deadline_seconds=deadline)
+        opened.extend([reader, source])
+        return reader
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def test_one_query_brings_each_signal_at_its_own_time_off_the_grid(
+    double: PrometheusDouble, reading: Reading
+) -> None:
+    found = reading().read(fleet_of([CHAT, CODE]), NOON + 7.3)
+
+    (asked,) = double.asked
+    assert (asked.start, asked.end) == (NOON + 7.3, NOON + 7.3)
+    # What has no raw sample behind it is an echo, and no news.
+    (series,) = found.values()
+    assert list(found) == [("llm/chat", "queue")]
+    assert (series.times.tolist(), series.values.tolist()) == ([NOON + 5.0], [3.0])
+
+
+def test_a_fleet_is_planned_once(reading: Reading) -> None:
+    reader, fleet = reading(), fleet_of([CHAT])
+    reader.read(fleet, NOON)
+    planned = reader._questions
+
+    reader.read(fleet_of([CHAT]), NOON + 1)
+    assert reader._questions is planned
+
+    reader.read(fleet_of([CODE]), NOON + 2)
+    assert reader._questions is not planned
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=500),
+        Fault(body=b'{"status": "success", "data": {"result": [{"metric": 1}]}}'),
+        Fault(delay_seconds=3.0),
+        Fault(warnings=("a store did not answer",)),
+    ],
+    ids=["an error", "nonsense", "nothing in time", "a part"],
+)
+def test_what_fails_is_left_out(double: PrometheusDouble, reading: Reading, fault: Fault) -> None:
+    reader = reading(deadline=0.5)
+    double.fault = lambda _: fault
+    begun = time.monotonic()
+
+    assert reader.read(fleet_of([CHAT]), NOON) == {}
+    assert time.monotonic() - begun < 3.0
+
+
+def test_a_source_that_nobody_configured_brings_nothing(reading: Reading) -> None:
+    elsewhere = asking_all("chat", {"queue": {"query": QUEUE}}, "west", {"model": "chat"})
+
+    assert reading().read(fleet_of([elsewhere]), NOON) == {}
