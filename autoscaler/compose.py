@@ -7,31 +7,28 @@ from typing import Any
 import numpy as np
 import structlog
 
+from autoscaler.adapters.acting import Aftermath, Scaling
 from autoscaler.adapters.early import EarlySignals
 from autoscaler.adapters.kubernetes.annotations import KillSwitch
 from autoscaler.adapters.kubernetes.connection import DEFAULT_LIMITS, ONCE_LIMITS, Connection
 from autoscaler.adapters.kubernetes.counts import Counts
-from autoscaler.adapters.kubernetes.drain import Drain, pod_loads
+from autoscaler.adapters.kubernetes.drain import Drain
 from autoscaler.adapters.kubernetes.election import Durations, Election, own_identity
-from autoscaler.adapters.kubernetes.events import EventRecorder
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.adapters.kubernetes.kinds import Kinds
 from autoscaler.adapters.kubernetes.lease import ClusterLease
 from autoscaler.adapters.kubernetes.neighbours import Neighbours
-from autoscaler.adapters.kubernetes.occurrences import Holds, occurrences
-from autoscaler.adapters.kubernetes.scale import Scaler
 from autoscaler.adapters.kubernetes.scalers import ScalerReader
 from autoscaler.adapters.kubernetes.targets import DEFAULT_READ, TargetReader
 from autoscaler.adapters.kubernetes.watches import Watches
 from autoscaler.adapters.kubernetes.writers import Respect
 from autoscaler.adapters.live import FencedActuator, LiveObserver
-from autoscaler.adapters.node_pools.pools import PoolReader, PoolScaler
+from autoscaler.adapters.node_pools.pools import PoolReader
 from autoscaler.adapters.prometheus.newest import NewestReader
 from autoscaler.adapters.prometheus.plan import PlanLimits, QueryPlan, plan_queries
 from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.config.reload import PolicyFiles
-from autoscaler.core.decision import Action, Cycle, NodeAction, Outcome
 from autoscaler.core.errors import ConfigError
 from autoscaler.core.node_pools import without_target
 from autoscaler.core.workload import FleetSpec
@@ -103,8 +100,16 @@ def compose(
     )
     journal = _journal(settings, fleet)
     drain = Drain(connection, deadline_seconds=_write_seconds(settings) / 2)
-    scaling = _Scaling(settings, connection, kinds, observer, drain, counts, leadership.is_leader)
-    aftermath = _Aftermath(identity, connection, targets, drain, leadership.is_leader, log)
+    scaling = Scaling(
+        connection,
+        kinds,
+        observer,
+        drain,
+        counts,
+        leads=leadership.is_leader,
+        seconds=_write_seconds(settings),
+    )
+    aftermath = Aftermath(identity, connection, targets, drain, leadership.is_leader, log)
 
     def replan(fleet: FleetSpec) -> None:
         scaling.use(fleet)
@@ -204,87 +209,6 @@ def signal_reader(settings: Settings, sources: Mapping[str, PrometheusSource]) -
         deadline_seconds=0.95 * settings.looking_seconds,
         jitter_seconds=min(0.25, 0.05 * settings.looking_seconds),
     )
-
-
-class _Scaling:
-    """Makes one change: of a workload's replicas, or of a pool's nodes."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        connection: Connection,
-        kinds: Kinds,
-        observer: LiveObserver,
-        drain: Drain,
-        counts: Counts,
-        leads: Callable[[], bool],
-    ) -> None:
-        seconds = _write_seconds(settings)
-        self._observer = observer
-        self._counts = counts
-        self._fleet = FleetSpec((), {})
-        self._replicas = Scaler(
-            connection,
-            kinds,
-            drain=drain,
-            loads=self._loads,
-            may_write=leads,
-            deadline_seconds=seconds,
-        )
-        self._nodes = PoolScaler(connection, kinds, may_write=leads, deadline_seconds=seconds)
-
-    def use(self, fleet: FleetSpec) -> None:
-        self._fleet = fleet
-        self._replicas.use(fleet)
-        self._nodes.use(fleet)
-
-    def act(self, action: Action | NodeAction, now: float) -> Outcome:
-        if isinstance(action, Action):
-            self._counts.tries(action.workload, action.after)
-            return self._replicas.act(action, now)
-        return self._nodes.act(action, now)
-
-    def _loads(self, key: str) -> Mapping[str, float]:
-        seen = self._observer.latest.observations.get(key) if self._observer.latest else None
-        workload = next((one for one in self._fleet.workloads if one.key == key), None)
-        return pod_loads(workload, seen) if workload is not None and seen is not None else {}
-
-
-class _Aftermath:
-    """What follows a cycle in the cluster: events, and old deletion costs taken back."""
-
-    def __init__(
-        self,
-        identity: str,
-        connection: Connection,
-        targets: TargetReader,
-        drain: Drain,
-        leads: Callable[[], bool],
-        log: Any,
-    ) -> None:
-        self._targets = targets
-        self._drain = drain
-        self._leads = leads
-        self._log = log
-        self._holds: Holds = {}
-        self._events = EventRecorder(connection, identity, uid_of=targets.uid_of)
-        self._started = False
-
-    def follow(self, fleet: FleetSpec, cycle: Cycle) -> None:
-        told, self._holds = occurrences(fleet, cycle, self._holds)
-        if told and not self._started:
-            self._events.start()
-            self._started = True
-        for one in told:
-            self._events.tell(one, cycle.plan.now)
-        if cycle.leading:
-            problem = self._drain.tidy(self._targets.pods(), cycle.plan.now, self._leads)
-            if problem:
-                self._log.info("deletion costs not taken back", reason=problem)
-
-    def close(self) -> None:
-        if self._started:
-            self._events.stop()
 
 
 def _write_seconds(settings: Settings) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from autoscaler.controller import Controller
-from autoscaler.core.decision import Cycle, Reason
+from autoscaler.core.decision import Action, Cycle, Reason
 from autoscaler.core.observation import Snapshot
 from autoscaler.core.planner import plan_cycle
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
@@ -91,7 +91,7 @@ class Waking:
         if not asleep:
             return ()
         few, now = replace(fleet, workloads=asleep), self._clock()
-        seen = self._look(few, cycle.snapshot, now)
+        seen = self._look(few, as_left(cycle), now)
         with self._turn:
             if self._controller.latest is not cycle:
                 return ()
@@ -126,13 +126,23 @@ class Waking:
 
 
 def sleeping(fleet: FleetSpec, cycle: Cycle) -> Iterator[ScaledWorkload]:
-    """Yield the workloads that have no replicas, and of which the last cycle wanted none."""
+    """Yield the workloads of which the last cycle wanted no replicas; not those turned off."""
     for workload in fleet.workloads:
         decision = cycle.plan.decisions.get(workload.key)
         if (
             decision is not None
-            and decision.current == 0
             and decision.replicas == 0
             and decision.reason is not Reason.TURNED_OFF
         ):
             yield workload
+
+
+def as_left(cycle: Cycle) -> Snapshot:
+    """Return what a cycle saw, with the replicas of those that it put to sleep as it left them."""
+    seen = dict(cycle.snapshot.observations)
+    for outcome in cycle.outcomes:
+        action = outcome.action
+        if outcome.done and isinstance(action, Action) and action.after == 0:
+            found = seen[action.workload]
+            seen[action.workload] = replace(found, replicas=replace(found.replicas, desired=0))
+    return replace(cycle.snapshot, observations=seen)

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from autoscaler.config.reload import PolicyFiles
 from autoscaler.controller import Controller
-from autoscaler.core.observation import Intervention, InterventionKind, Snapshot
+from autoscaler.core.decision import Action, NodeAction, Outcome
+from autoscaler.core.observation import Intervention, InterventionKind, Series, Snapshot
 from autoscaler.core.past import Past
 from autoscaler.core.planner import FleetState
 from autoscaler.core.workload import FleetSpec
@@ -51,6 +52,10 @@ class World:
             },
         )
 
+    def act(self, action: Action | NodeAction, now: float) -> Outcome:
+        self.replicas[action.key] = action.after
+        return Outcome(action, done=True)
+
     def look(self, fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
         self.looked.append(tuple(one.key for one in fleet.workloads))
         if self.fails:
@@ -66,7 +71,7 @@ def scene(
 ) -> tuple[Controller, Waking]:
     """A controller after one cycle, and what looks between the cycles."""
     state = FleetState({CHAT.key: ASLEEP, CODE.key: ASLEEP} if pasts is None else pasts)
-    controller = Controller(a_fleet(CHAT, CODE), observer=world, state=state)
+    controller = Controller(a_fleet(CHAT, CODE), observer=world, actuator=world, state=state)
     controller.run_once(world.now)
     waking = Waking(
         controller,
@@ -124,6 +129,23 @@ def test_one_that_woke_and_sleeps_again_is_heard_again() -> None:
     world.load[CHAT.key] = 25.0
 
     assert waking.once() == (CHAT.key,)
+
+
+def test_one_that_the_last_cycle_put_to_sleep_wakes_as_the_others_do() -> None:
+    world = World(replicas={CHAT.key: 2, CODE.key: 0})
+    controller, waking = scene(world, {CHAT.key: Past(desired=2), CODE.key: ASLEEP})
+    assert world.replicas[CHAT.key] == 0
+
+    def found(fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
+        here = before.observations[CHAT.key]
+        assert here.replicas.desired == 0
+        load = Series.of([(now, 25.0)])
+        return replace(before, observations={CHAT.key: replace(here, signals={"load": load})})
+
+    waking._look = found
+
+    assert waking.once() == (CHAT.key,)
+    assert controller.latest is not None
 
 
 def test_only_those_that_sleep_are_looked_at() -> None:
