@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from autoscaler import compose as composing
+from autoscaler.adapters import acting
 from autoscaler.compose import compose
 from autoscaler.config.reload import PolicyFiles
 from autoscaler.core.observation import Intervention, InterventionKind
@@ -238,8 +239,8 @@ def test_what_begins_while_we_lead_ends_before_another_can(
 
         return make
 
-    for name in ("Drain", "Scaler", "PoolScaler"):
-        monkeypatch.setattr(composing, name, recorded(name, getattr(composing, name)))
+    for where, name in ((composing, "Drain"), (acting, "Scaler"), (acting, "PoolScaler")):
+        monkeypatch.setattr(where, name, recorded(name, getattr(where, name)))
 
     stage.compose(a_fleet(CHAT), act_seconds=act, lease_seconds=lease, renew_seconds=renew)
 
