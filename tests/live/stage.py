@@ -141,9 +141,9 @@ class Stage:
         """Have so many requests run at once; a replica should carry ten."""
         self.engines[name].running = requests
 
-    def sleep(self, name: str) -> None:
+    def sleep(self, name: str, *, actuation: str = "scale") -> None:
         """Have a workload sleep at zero, put there by an earlier controller for want of demand."""
-        self.write_policy(name, least=0)
+        self.write_policy(name, actuation=actuation, least=0)
         self.demand(name, 0)
         self.api.merge(self.path(name), {"spec": {"replicas": 0}}, fieldManager=FIELD_MANAGER)
         self.seed_state(**{name: Past(desired=0, asleep=True)})
