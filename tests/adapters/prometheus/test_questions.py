@@ -134,16 +134,17 @@ def the_fourth_is_late(seconds: float) -> Callable[[Asked], Fault]:
     return lambda _: Fault(delay_seconds=next(waits, 0.0))
 
 
+@pytest.mark.slow
 def test_what_had_no_time_goes_first_in_the_next_cycle(reading: Reading, models: Models) -> None:
     signals = {f"s{n}": a_signal(f"sum by ($labels) (m{n}{{$match}})") for n in range(6)}
     fleet = fleet_of([asking_all("chat", signals, "default", {"model": "chat"})])
     with PrometheusDouble(models) as double:
-        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=1.0)
+        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=2.0)
         reads = []
         for now in (NOON, NOON + 15):
-            double.fault = the_fourth_is_late(1.5)
+            double.fault = the_fourth_is_late(3.0)
             reads.append(reader.read(fleet, now)["llm/chat"])
-            time.sleep(0.7)
+            time.sleep(1.4)
     first, second = reads
 
     assert len(first.missing) == len(second.missing) == 3
