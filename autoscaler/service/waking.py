@@ -120,6 +120,8 @@ class Waking:
             try:
                 self.once()
             except Exception:  # noqa: BLE001  # cycles come all the same
+                if self._ending.is_set():
+                    return  # what it asks was closed meanwhile
                 self._log.exception("look failed", reason="a bug: please report it")
             took = self._monotonic() - began
             pause = max(self._seconds - took, took / SHARE - took, 0.0)

@@ -222,6 +222,21 @@ def test_a_bug_in_a_look_is_told_and_the_next_look_comes() -> None:
     assert lines[0]["event"] == "look failed"
 
 
+def test_a_look_that_the_end_overtakes_is_no_bug() -> None:
+    world = World(fails=True)
+    _, waking = scene(world, seconds=0.001)
+
+    def closed(fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
+        waking.stop()
+        raise RuntimeError("closed")
+
+    waking._look = closed
+    with capture_logs() as lines:
+        waking._run()
+
+    assert lines == []
+
+
 def test_without_a_time_between_looks_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     _, waking = scene(world, seconds=0.0)
