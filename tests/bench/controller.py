@@ -31,7 +31,7 @@ from autoscaler.telemetry.logs import set_up_logs
 from autoscaler.telemetry.narrator import Narrator
 from autoscaler.telemetry.report import CycleReport
 from tests.bench.fleet import REPLICAS, Unchanging, fleet_of
-from tests.bench.meter import Meter, most_resident_bytes, pace, resident_bytes
+from tests.bench.meter import Meter, Theft, most_resident_bytes, pace, resident_bytes
 
 INTERVAL = 15.0
 UNHURRIED = 600.0
@@ -149,12 +149,14 @@ def _one_after_the_other(
 ) -> None:
     for number in range(cycles):
         clock.step()
-        before = pace()
+        before, theft = pace(), Theft()
         meter.lap()
         report = service.tick()
         _scraped(service, meter)
         service.saving.flush(4 * INTERVAL)
-        spent = meter.lap()
+        spent, stolen = meter.lap(), theft.share()
+        if stolen is not None:
+            spent["stolen"] = stolen
         measured.cycles.append({**spent, "pace": (before + pace()) / 2, **_brought(report)})
         time.sleep(0.2 if number else 1.0)
 

@@ -25,6 +25,7 @@ from typing import Any, Final
 import orjson
 
 from tests.bench.fleet import PRESETS
+from tests.bench.meter import python_text
 
 PHASES: Final = (
     ("prometheus", "Prometheus read"),
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             it = {"workloads": workloads, "prometheus": prometheus, "sample": chosen.sample}
             plain.append({**_asked("one_by_one", it, log), "workloads": workloads})
     _print(f"presets {', '.join(PRESETS)}; seconds are processor seconds of the controller")
+    _print(python_text())
     _print("")
     _print_cycles(rows)
     _print("")
@@ -121,7 +123,8 @@ def _how(recorded: bool) -> str:
 def _print_cycles(rows: Sequence[Row]) -> None:
     _print(
         f"{'workloads':>9} {'histograms':>10} {'queries':>8} {'signals':>8} {'changes':>8} "
-        f"{'cold':>7} {'steady':>7} {'pace':>6} {'MiB':>6} {'at most':>8} {'state':>8}"
+        f"{'cold':>7} {'steady':>7} {'pace':>6} {'stolen':>7} {'MiB':>6} {'at most':>8} "
+        f"{'state':>8}"
     )
     for row in rows:
         told, steady = row.measured, row.steady
@@ -129,13 +132,20 @@ def _print_cycles(rows: Sequence[Row]) -> None:
         _print(
             f"{row.workloads:>9,} {_how(row.recorded):>10} {steady['queries']:>8,} "
             f"{steady['signals']:>8,} {steady['actions']:>8,} {row.cold['cpu']:>6.2f}s "
-            f"{steady['cpu']:>6.2f}s {steady['pace']:>6.1f} {told['resident'] / 2**20:>6.0f} "
-            f"{told['most_resident'] / 2**20:>8.0f} {told['state_bytes'] / 1e6:>5.1f} MB"
+            f"{steady['cpu']:>6.2f}s {steady['pace']:>6.1f} {_stolen(steady):>7} "
+            f"{told['resident'] / 2**20:>6.0f} {told['most_resident'] / 2**20:>8.0f} "
+            f"{told['state_bytes'] / 1e6:>5.1f} MB"
             f"{'  ' if wrong else ''}{', '.join(wrong)}"
         )
     least = min(cycle["pace"] for row in rows for cycle in row.measured["cycles"])
     _print("pace: microseconds of processor time that sum(range(1000)) took around that cycle;")
     _print(f"{least:.1f} at the quietest moment. More: others use the core, too.")
+    _print("stolen: how much of all processors the host gave to others during that cycle, as")
+    _print("/proc/stat has it; -: it is not told here.")
+
+
+def _stolen(cycle: Mapping[str, float]) -> str:
+    return f"{cycle['stolen']:.1%}" if "stolen" in cycle else "-"
 
 
 def _print_paced(sizes: Sequence[int], paced: Sequence[Mapping[str, Any]]) -> None:

@@ -1,7 +1,9 @@
 """Where a process spends its processor time: by thread, by phase, by cycle."""
 
 import gc
+import platform
 import resource
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 PAGE: Final = resource.getpagesize()
+STAT: Final = Path("/proc/stat")
+STOLEN_COLUMN: Final = 8
+"""Of the line `cpu` in /proc/stat, see proc(5); what is behind it is in those before it, too."""
 REST: Final = "rest"
 """Watches, threads between phases, and what else runs in the process."""
 
@@ -75,6 +80,45 @@ def pace() -> float:
     for _ in range(1000):
         sum(range(1000))
     return (time.process_time() - began) * 1e3
+
+
+class Theft:
+    """How much of all processors the host gave to others since the last look."""
+
+    def __init__(self, stat: Path = STAT) -> None:
+        """Begin to count; `stat` is the kernel's /proc/stat."""
+        self._stat = stat
+        self._before = self._read()
+
+    def share(self) -> float | None:
+        """Return the part of all time since the last look, 0 to 1; None where nobody tells."""
+        before, self._before = self._before, self._read()
+        if before is None or self._before is None:
+            return None
+        stolen, every = (new - old for new, old in zip(self._before, before, strict=True))
+        return max(0, stolen) / every if every > 0 else 0.0
+
+    def _read(self) -> tuple[int, int] | None:
+        """Return the ticks that were stolen, and all of them."""
+        try:
+            with self._stat.open(encoding="ascii") as file:
+                name, *ticks = file.readline().split()
+        except OSError:
+            return None
+        if name != "cpu" or len(ticks) < STOLEN_COLUMN:
+            return None
+        numbers = list(map(int, ticks[:STOLEN_COLUMN]))
+        return numbers[-1], sum(numbers)
+
+
+def python_text() -> str:
+    """Return which Python runs, and that it was built with optimizations where it says so.
+
+    One that does not say so may be optimised all the same: Debian's is, by a way of its own.
+    """
+    text = f"{platform.python_implementation()} {platform.python_version()}"
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    return f"{text}, an optimised build" if "--enable-optimizations" in arguments else text
 
 
 def resident_bytes() -> int:

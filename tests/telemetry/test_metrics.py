@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,6 +18,7 @@ from autoscaler.core.observation import (
     Series,
 )
 from autoscaler.telemetry.families import FAMILIES, PREFIX, Kind
+from autoscaler.telemetry.lines import NUMBERS, texts_of
 from autoscaler.telemetry.metrics import (
     CycleCollector,
     installed_version,
@@ -311,6 +314,23 @@ def test_our_writer_and_that_of_prometheus_client_write_the_same_bytes() -> None
     registry.register(CycleCollector(lambda: page))
 
     assert text_of(page) == generate_latest(registry)
+
+
+@given(st.lists(st.floats() | st.integers(-(2**53), 2**53) | st.booleans()))
+@example([0.0, -0.0, 1e-3, -9.99e-4, 1e-5, 999_999.9999999999, 1e6, 1e16, 1e22, 5e-324])
+@example([float("nan"), float("inf"), float("-inf"), 0.1 + 0.2, 12.5, True])
+def test_many_numbers_are_written_as_each_alone(numbers: list[float]) -> None:
+    assert texts_of(numbers) == [NUMBERS[number] for number in numbers]
+
+
+def test_another_fleet_has_labels_of_its_own() -> None:
+    first, second = a_report(), a_report(None, CHAT, a_workload(Wants(replicas=1), name="other"))
+
+    for report in (first, second, first):
+        shown = {
+            dict(labels).get("workload") for name, labels in scraped(report) if name == "blind"
+        }
+        assert shown == {workload.metadata.name for workload in report.fleet.workloads}
 
 
 def test_before_the_first_cycle_there_is_nothing_to_collect() -> None:

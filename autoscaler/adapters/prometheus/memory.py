@@ -12,6 +12,7 @@ from autoscaler.adapters.prometheus.questions import Question
 from autoscaler.adapters.prometheus.rows import Rows
 from autoscaler.adapters.prometheus.windows import Track
 from autoscaler.core.observation import Gap, GapReason, PodSample, Series
+from autoscaler.core.swift import swift
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 
 Target = tuple[str, str]
@@ -20,6 +21,7 @@ Target = tuple[str, str]
 _NONE: Final[Mapping[str, Any]] = {}
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class SignalsSeen:
     """What was seen of one workload.

@@ -71,14 +71,14 @@ class Track:
 
     def _forget(self, since: float, alone: float) -> None:
         """Forget samples up to `since`; the newest, where it is left alone, only up to `alone`."""
-        start, last, time = self._start, self._end - 1, self._times.item
-        while start < last and time(start) <= since:
+        start, last, oldest, time = self._start, self._end - 1, self._oldest, self._times.item
+        while start < last and oldest <= since:
             start += 1
-        if start == last and time(start) <= alone:
-            start += 1
+            oldest = time(start)
+        if start == last and oldest <= alone:
+            start, oldest = start + 1, np.inf
         if start != self._start:
-            self._start, self._series = start, None
-            self._oldest = time(start) if start <= last else np.inf
+            self._start, self._oldest, self._series = start, oldest, None
 
     def append(self, time: float, value: float) -> None:
         """Add a sample that is newer than all others."""
