@@ -63,8 +63,11 @@ class Group:
         ]
         if not found:
             return self.values
-        fewest = min(found, key=lambda places: sum(map(len, places)))
-        return [self.values[place] for place in sorted(chain.from_iterable(fewest))]
+        fewest = found[0]
+        if len(found) > 1:
+            fewest = min(found, key=lambda places: sum(map(len, places)))
+        places = fewest[0] if len(fewest) == 1 else sorted(chain.from_iterable(fewest))
+        return [self.values[place] for place in places]
 
 
 @dataclass(frozen=True, slots=True)
