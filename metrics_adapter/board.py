@@ -39,31 +39,35 @@ class Group:
     values: list[Value] = field(default_factory=list)
     of_pods: bool = False
     """Whether pods may show one of them."""
-    _places: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _places: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    """Of the values that have a label, by its name and what it says."""
 
     def index(self, place: int) -> None:
         """Prepare to find the value at a place by its labels, once all of them are there."""
         if len(self.values) > _FEW:
-            for label in self.values[place].labels.items():
-                places = self._places.get(label)
-                if places is None:
-                    self._places[label] = [place]
+            for label, said in self.values[place].labels.items():
+                if label not in self._places:
+                    self._places[label] = {}
+                places = self._places[label]
+                if said in places:
+                    places[said].append(place)
                 else:
-                    places.append(place)
+                    places[said] = [place]
 
     def forget(self) -> Iterator[None]:
         """Forget every value, in small steps."""
         while self.values:
             del self.values[-_TOGETHER:]
             yield
-        yield from _forget(self._places)
+        for places in self._places.values():
+            yield from _forget(places)
 
     def candidates(self, selector: Selector) -> Sequence[Value]:
         """Return the values that a selector may match, those that it matches among them."""
         if not selector.requirements or len(self.values) <= _FEW:
             return self.values
         found = [
-            [self._places.get((one.key, value), []) for value in one.values]
+            [self._places.get(one.key, {}).get(value, []) for value in one.values]
             for one in selector.requirements
             if one.operator == "in"
         ]
