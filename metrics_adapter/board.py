@@ -161,14 +161,13 @@ def board_steps(
         workloads[f"{row.namespace}/{row.name}"] = Workload(
             row.current, row.desired, sys.intern(row.reason), row.blind
         )
-        for place, (metric, value) in enumerate(values_of(row, plan.time)):
+        for metric, value in values_of(row, plan.time):
             name = row.namespace, metric
             if name not in groups:
                 groups[name], here[name] = Group(), set()
             groups[name].values.append(value)
             here[name].add(value.workload)
-            if place % _TOGETHER == 0:
-                yield
+            yield
     if before is not None:
         yield from _keep_names(groups, here, before, workloads)
     objects, custom_names = yield from _by_object(groups)
