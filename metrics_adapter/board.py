@@ -20,7 +20,7 @@ FEWEST_SECONDS: Final = 60.0
 KEPT_PLANS: Final = 20
 """So many plans a name is kept that a workload has no longer: five minutes as a rule."""
 _TOGETHER: Final = 8
-"""So many values that are written out are put in their places in one small step."""
+"""So many values are put in their places, or forgotten, in one small step."""
 _FEW: Final = 8
 """So many rows are looked through; more are found by their labels."""
 
@@ -57,7 +57,7 @@ class Group:
     def forget(self) -> Iterator[None]:
         """Forget every value, in small steps."""
         while self.values:
-            self.values.pop()
+            del self.values[-_TOGETHER:]
             yield
         for places in self._places.values():
             yield from _forget(places)
@@ -123,7 +123,8 @@ def board_end(board: Board) -> Generator[None, None, None]:
 def _forget(known: dict[Any, Any]) -> Iterator[None]:
     """Forget everything, in small steps."""
     while known:
-        known.popitem()
+        for _ in range(min(_TOGETHER, len(known))):
+            known.popitem()
         yield
 
 
