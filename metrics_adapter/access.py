@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from functools import lru_cache
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import structlog
@@ -60,6 +61,17 @@ class Access:
             raise RefusalError(401, "the bearer token is not valid")
         return user
 
+    def knows(self, user: User, wanted: Attributes) -> bool:
+        """Whether it is remembered that the user may: then `check` has nobody to ask."""
+        if MASTERS in user.groups and user.known:
+            return True
+        if wanted.resource:
+            everything = self._rights.remembered((user, _everything(wanted)))
+            if everything is None or everything[1]:
+                return everything is not None
+        known = self._rights.remembered((user, wanted))
+        return known is not None and known[1]
+
     async def check(self, user: User, wanted: Attributes, *, trusted: bool) -> None:
         """Return if the user may.
 
@@ -76,18 +88,8 @@ class Access:
         """
         if MASTERS in user.groups and user.known:
             return
-        if wanted.resource:
-            everything = Attributes(
-                "",
-                wanted.verb,
-                wanted.group,
-                wanted.version,
-                "",
-                "*",
-                "*" * bool(wanted.subresource),
-            )
-            if await self._may(user, everything, trusted=trusted):
-                return
+        if wanted.resource and await self._may(user, _everything(wanted), trusted=trusted):
+            return
         if not await self._may(user, wanted, trusted=trusted):
             raise RefusalError(403, _denied(user, wanted))
 
@@ -162,14 +164,19 @@ class _Memory(Generic[T]):
         self._known: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
         self._asked: dict[Hashable, asyncio.Future[T]] = {}
 
+    def remembered(self, key: Hashable) -> tuple[float, T] | None:
+        """Return until when an answer holds, and the answer; None where none does."""
+        known = self._known.get(key)
+        return known if known is not None and self._monotonic() < known[0] else None
+
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[T]], *, trusted: bool) -> T:
         """Return the answer to `key`, asking if it is not known or too old.
 
         Raises:
             RefusalError: Too many questions are open (429), or what `ask` raises.
         """
-        known = self._known.get(key)
-        if known is not None and self._monotonic() < known[0]:
+        known = self.remembered(key)
+        if known is not None:
             return known[1]
         asked = self._asked.get(key)
         if asked is None:
@@ -190,6 +197,16 @@ class _Memory(Generic[T]):
         self._known.move_to_end(key)
         while len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _everything(wanted: Attributes) -> Attributes:
+    """Return what whoever may see everything of a group may see of it."""
+    return _all_of(wanted.verb, wanted.group, wanted.version, "*" * bool(wanted.subresource))
+
+
+@lru_cache(maxsize=16)
+def _all_of(verb: str, group: str, version: str, subresource: str) -> Attributes:
+    return Attributes("", verb, group, version, "", "*", subresource)
 
 
 def _denied(user: User, wanted: Attributes) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from metrics_adapter.plan import Plan, Workload
 from metrics_adapter.selectors import Selector
@@ -19,6 +19,8 @@ FEWEST_INTERVALS: Final = 4
 FEWEST_SECONDS: Final = 60.0
 KEPT_PLANS: Final = 20
 """So many plans a name is kept that a workload has no longer: five minutes as a rule."""
+_TOGETHER: Final = 8
+"""So many values are put in their places, or forgotten, in one small step."""
 _FEW: Final = 8
 """So many rows are looked through; more are found by their labels."""
 
@@ -26,6 +28,8 @@ Name = tuple[str, str]
 """Namespace and metric."""
 ObjectName = tuple[str, str, str]
 """Namespace, resource and name of an object that is scaled."""
+Objects = dict[ObjectName, dict[str, list[Value]]]
+"""Values of each object, by metric."""
 
 
 @dataclass(slots=True)
@@ -35,36 +39,46 @@ class Group:
     values: list[Value] = field(default_factory=list)
     of_pods: bool = False
     """Whether pods may show one of them."""
-    _places: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _places: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    """Of the values that have a label, by its name and what it says."""
 
     def index(self, place: int) -> None:
         """Prepare to find the value at a place by its labels, once all of them are there."""
         if len(self.values) > _FEW:
-            for label in self.values[place].labels.items():
-                self._places.setdefault(label, []).append(place)
+            for label, said in self.values[place].labels.items():
+                if label not in self._places:
+                    self._places[label] = {}
+                places = self._places[label]
+                if said in places:
+                    places[said].append(place)
+                else:
+                    places[said] = [place]
 
     def forget(self) -> Iterator[None]:
         """Forget every value, in small steps."""
         while self.values:
-            self.values.pop()
+            del self.values[-_TOGETHER:]
             yield
-        while self._places:
-            self._places.popitem()
-            yield
+        for places in self._places.values():
+            yield from _forget(places)
+        self._places.clear()
 
     def candidates(self, selector: Selector) -> Sequence[Value]:
         """Return the values that a selector may match, those that it matches among them."""
         if not selector.requirements or len(self.values) <= _FEW:
             return self.values
         found = [
-            [self._places.get((one.key, value), []) for value in one.values]
+            [self._places.get(one.key, {}).get(value, []) for value in one.values]
             for one in selector.requirements
             if one.operator == "in"
         ]
         if not found:
             return self.values
-        fewest = min(found, key=lambda places: sum(map(len, places)))
-        return [self.values[place] for place in sorted(chain.from_iterable(fewest))]
+        fewest = found[0]
+        if len(found) > 1:
+            fewest = min(found, key=lambda places: sum(map(len, places)))
+        places = fewest[0] if len(fewest) == 1 else sorted(chain.from_iterable(fewest))
+        return [self.values[place] for place in places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,7 @@ class Board:
     time: float
     max_age_seconds: float
     groups: Mapping[Name, Group]
-    objects: dict[ObjectName, dict[str, list[Value]]]
+    objects: Objects
     workloads: dict[str, Workload]
     external_names: tuple[str, ...]
     custom_names: tuple[str, ...]
@@ -100,13 +114,17 @@ def board_end(board: Board) -> Generator[None, None, None]:
 
     Many values that go at once take as long as thirty requests.
     """
-    while board.objects:
-        board.objects.popitem()
-        yield
+    yield from _forget(board.objects)
     for group in board.groups.values():
         yield from group.forget()
-    while board.workloads:
-        board.workloads.popitem()
+    yield from _forget(board.workloads)
+
+
+def _forget(known: dict[Any, Any]) -> Iterator[None]:
+    """Forget everything, in small steps."""
+    while known:
+        for _ in range(min(_TOGETHER, len(known))):
+            known.popitem()
         yield
 
 
@@ -144,30 +162,17 @@ def board_steps(
         workloads[f"{row.namespace}/{row.name}"] = Workload(
             row.current, row.desired, sys.intern(row.reason), row.blind
         )
-        yield
         for metric, value in values_of(row, plan.time):
             name = row.namespace, metric
-            groups.setdefault(name, Group()).values.append(value)
-            here.setdefault(name, set()).add(value.workload)
+            if name not in groups:
+                groups[name], here[name] = Group(), set()
+            groups[name].values.append(value)
+            here[name].add(value.workload)
             yield
     if before is not None:
         yield from _keep_names(groups, here, before, workloads)
-    objects: dict[ObjectName, dict[str, list[Value]]] = {}
-    custom_names = set()
-    for (namespace, metric), group in groups.items():
-        for place, value in enumerate(group.values):
-            group.index(place)
-            resource = resource_of(value.target)
-            described = namespace, resource, value.target.name
-            objects.setdefault(described, {}).setdefault(metric, []).append(value)
-            custom_names.add((resource, metric))
-            if value.shared is not None:
-                group.of_pods = True
-                custom_names.add(("pods", metric))
-            yield
-    while here:
-        here.popitem()
-        yield
+    objects, custom_names = yield from _by_object(groups)
+    yield from _forget(here)
     return Board(
         cycle=plan.cycle,
         time=plan.time,
@@ -179,6 +184,33 @@ def board_steps(
         external_names=tuple(sorted({metric for _, metric in groups})),
         custom_names=tuple(sorted(map("/".join, custom_names))),
     )
+
+
+def _by_object(
+    groups: Mapping[Name, Group],
+) -> Generator[None, None, tuple[Objects, set[tuple[str, str]]]]:
+    """Prepare to find values by labels and objects; return them by object, and all their names."""
+    objects: Objects = {}
+    custom_names = set()
+    for (namespace, metric), group in groups.items():
+        for place, value in enumerate(group.values):
+            group.index(place)
+            resource = resource_of(value.target)
+            described = namespace, resource, value.target.name
+            if described not in objects:
+                objects[described] = {}
+            of_one = objects[described]
+            if metric in of_one:
+                of_one[metric].append(value)
+            else:
+                of_one[metric] = [value]
+            custom_names.add((resource, metric))
+            if value.shared is not None:
+                group.of_pods = True
+                custom_names.add(("pods", metric))
+            if place % _TOGETHER == 0:
+                yield
+    return objects, custom_names
 
 
 def _plural(kind: str) -> str:
@@ -211,9 +243,10 @@ def _keep_names(
     """Add the values that workloads had before and are not `here` now."""
     for name, group in before.groups.items():
         known = here.get(name, frozenset())
-        for value in group.values:
-            kept = value.lost < KEPT_PLANS and value.workload in workloads
-            if kept and value.workload not in known:
+        for place, value in enumerate(group.values):
+            gone = value.workload not in known and value.workload in workloads
+            if gone and value.lost < KEPT_PLANS:
                 lost = without(value, f"{name[1]}: not in the newest plan", value.lost + 1)
                 groups.setdefault(name, Group()).values.append(lost)
-            yield
+            if place % _TOGETHER == 0:
+                yield

@@ -1,7 +1,7 @@
 """Who asks: the API server for somebody else, the owner of a token, or nobody we know."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
@@ -60,6 +60,13 @@ class FrontProxy:
     uid_headers: tuple[str, ...] = ("X-Remote-Uid",)
     group_headers: tuple[str, ...] = ("X-Remote-Group",)
     extra_prefixes: tuple[str, ...] = ("X-Remote-Extra-",)
+    _prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """What the names of all headers that matter begin with, in lower case."""
+
+    def __post_init__(self) -> None:
+        """Prepare what every request needs."""
+        names = (*self.user_headers, *self.uid_headers, *self.group_headers, *self.extra_prefixes)
+        object.__setattr__(self, "_prefixes", tuple([name.lower() for name in names]))
 
     def allows(self, certificate: Mapping[str, Any] | None) -> bool:
         """Whether the owner of a verified certificate may speak for others."""
@@ -81,23 +88,20 @@ class FrontProxy:
         """
         prefixes = self._prefixes
         told = tuple([one for one in headers if one[0].lower().startswith(prefixes)])
-        if not all(map(_is_text, (value for _, value in told))):
-            raise RefusalError(400, "the headers that say who asks are no UTF-8")
-        if sum(len(value) for _, value in told) > _LONGEST_REMEMBERED:
+        if sum([len(value) for _, value in told]) > _LONGEST_REMEMBERED:
             return self.read(told)
         return _user(self, told)
 
-    @property
-    def _prefixes(self) -> tuple[str, ...]:
-        """What the names of all headers that matter begin with, in lower case."""
-        return _lower(
-            (*self.user_headers, *self.uid_headers, *self.group_headers, *self.extra_prefixes)
-        )
-
     def read(self, headers: Iterable[tuple[str, str]]) -> User | None:
-        """Return whom these headers name; None where they name nobody."""
+        """Return whom these headers name; None where they name nobody.
+
+        Raises:
+            RefusalError: They are no text (400).
+        """
         found: dict[str, list[str]] = {}
         for name, value in headers:
+            if not _is_text(value):
+                raise RefusalError(400, "the headers that say who asks are no UTF-8")
             found.setdefault(name.lower(), []).append(value)
         name = _first(found, self.user_headers)
         if not name:
@@ -123,11 +127,6 @@ class FrontProxy:
 def _user(front: FrontProxy, headers: tuple[tuple[str, str], ...]) -> User | None:
     """The same few users ask again and again."""
     return front.read(headers)
-
-
-@lru_cache(maxsize=16)
-def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.lower() for name in names)
 
 
 def read_front_proxy(data: Mapping[str, Any]) -> FrontProxy:

@@ -1,12 +1,14 @@
 """Connections of the HTTP server, one by one: what is no HTTP, and who has a place."""
 
 import asyncio
+from functools import lru_cache
 from typing import Any, cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
 
 from metrics_adapter.statuses import status_body
 
@@ -101,13 +103,17 @@ class Server(web.Server):
 
 def respond(code: int, body: bytes, content_type: str = "application/json") -> web.Response:
     """Return an answer with the headers that all have."""
-    return web.Response(
-        status=code,
-        body=body,
-        headers={
+    return web.Response(status=code, body=body, headers=_headers(content_type))
+
+
+@lru_cache(maxsize=64)
+def _headers(content_type: str) -> CIMultiDict[str]:
+    """Made once: an answer takes a copy."""
+    return CIMultiDict(
+        {
             "Content-Type": content_type,
             "Cache-Control": "no-cache, private",
             "Server": "inference-autoscaler",
             "X-Content-Type-Options": "nosniff",
-        },
+        }
     )

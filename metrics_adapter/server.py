@@ -6,23 +6,22 @@ Everything is answered from memory; only who asks may have to be asked of the AP
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import HttpVersion10, hdrs, web
 
 from autoscaler.telemetry.connections import Connections
 from metrics_adapter.access import Access
-from metrics_adapter.answers import Answers, UnknownMetricError
+from metrics_adapter.answers import Answers, Steps, UnknownMetricError
 from metrics_adapter.delegate import Delegate, came_from_us
 from metrics_adapter.documents import Documents
 from metrics_adapter.handshakes import Handshakes
 from metrics_adapter.identity import ANONYMOUS, FrontProxy, User
+from metrics_adapter.patience import Patience
 from metrics_adapter.places import Handler, Server, respond
 from metrics_adapter.pods import PodLists
+from metrics_adapter.request import asked_of, parameters_of, takes_json
 from metrics_adapter.statuses import RefusalError, status_body
 from metrics_adapter.targets import (
     Asked,
@@ -32,22 +31,16 @@ from metrics_adapter.targets import (
     Health,
     Unknown,
     Unscaled,
-    read_path,
 )
 from metrics_adapter.tls import Tls
-from metrics_adapter.turns import in_turns
+from metrics_adapter.turns import at_once, in_turns
 
 ANSWER_SECONDS: Final = 10.0
 """Time to make an answer: to check access, and to wait in line where it is long."""
-MOST_PARAMETERS: Final = 16
 ROUND: Final = (
     "an adapter like this one passed this on to us, and no workload here has it: the url of its "
     "delegates should name the adapter that owned the API before"
 )
-_SHORT: Final = 300
-"""Longer queries are not remembered: memory stays small whatever is asked."""
-_JSON: Final = "application/json"
-_TAKEN: Final = ("application/json", "application/*", "*/*")
 
 _log = structlog.get_logger("metrics_adapter.server")
 
@@ -162,8 +155,7 @@ class MetricsServer:
         transport = request.transport
         self._connections.answering(transport, ANSWER_SECONDS)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                response = await self._answer(request)
+            response = await self._answer(request, Patience(ANSWER_SECONDS))
         except RefusalError as refusal:
             response = respond(refusal.code, status_body(refusal.code, refusal.message))
             if refusal.code in (405, 413) or request.version < HttpVersion10:
@@ -175,51 +167,59 @@ class MetricsServer:
             response.force_close()
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        asked = _asked(request)
+    async def _answer(self, request: web.BaseRequest, patience: Patience) -> web.Response:
+        """Return the answer. What is not in memory is awaited with `patience`, all of it.
+
+        Raises:
+            RefusalError: It is another one.
+            TimeoutError: It takes too long.
+        """
+        asked = asked_of(request)
         if isinstance(asked, Health):
             return self._health(asked)
-        user, trusted = await self._user(request)
-        await self._allow(user, asked, trusted=trusted)
+        user, trusted = await self._user(request, patience)
+        await self._allow(user, asked, patience, trusted=trusted)
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
         if isinstance(asked, Discovery):
             return respond(200, *self._documents.find(asked.path, accept))
-        if isinstance(asked, Unknown):
+        if isinstance(asked, Unknown) or asked.attributes.group not in self._documents.groups:
             raise RefusalError(404, "the server could not find the requested resource")
-        if asked.attributes.group not in self._documents.groups:
-            raise RefusalError(404, "the server could not find the requested resource")
-        _check_accept(accept)
-        parameters = _parameters(request.raw_path.partition("?")[2])
+        if not takes_json(accept):
+            raise RefusalError(406, "only application/json is answered")
+        parameters = parameters_of(request.raw_path.partition("?")[2])
         try:
-            return respond(200, await self._values(asked, parameters))
+            return respond(200, await self._values(asked, parameters, patience))
         except UnknownMetricError as unknown:
             delegate = self._delegates.get(asked.attributes.group)
             if delegate is None:
                 raise
             if came_from_us(request.headers.getall(hdrs.VIA, ())):
                 raise RefusalError(503, ROUND) from unknown
-            status, body = await delegate.answer(asked.segments, parameters)
+            status, body = await patience.with_(delegate.answer(asked.segments, parameters))
             if status != 200 and unknown.code == 503:
                 raise  # the plan that we lack may know it
             return respond(status, body)
 
     async def _values(
-        self, asked: External | Custom | Unscaled, parameters: Mapping[str, str]
+        self,
+        asked: External | Custom | Unscaled,
+        parameters: Mapping[str, str],
+        patience: Patience,
     ) -> bytes:
         selector = parameters.get("labelSelector", "")
         if isinstance(asked, External):
-            return await in_turns(self._answers.external(asked, selector))
+            return await _made(self._answers.external(asked, selector), patience)
         if isinstance(asked, Unscaled):
             raise UnknownMetricError(404, "workloads have no metrics of such objects")
         metric_selector = parameters.get("metricLabelSelector", "")
         if asked.resource != "pods":
-            return await in_turns(self._answers.objects(asked, selector, metric_selector))
+            return await _made(self._answers.objects(asked, selector, metric_selector), patience)
         self._answers.check_pods(asked)
-        pods = await self._pods.of(asked.namespace)
-        return await in_turns(self._answers.pods(asked, selector, metric_selector, pods))
+        pods = await patience.with_(self._pods.of(asked.namespace))
+        return await _made(self._answers.pods(asked, selector, metric_selector, pods), patience)
 
-    async def _user(self, request: web.BaseRequest) -> tuple[User, bool]:
-        """Return who asks, and whether the API server says so."""
+    def _vouched_for(self, request: web.BaseRequest) -> User | None:
+        """Return who asks, where it is the API server that says so."""
         transport = request.transport
         if transport is not None and self._front is not None:
             connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
@@ -230,16 +230,21 @@ class MetricsServer:
             )
             certificate: dict[str, Any] | None = transport.get_extra_info("peercert")
             if verified and self._front.allows(certificate):
-                user = self._front.user(request.headers.items())
-                if user is not None:
-                    return user, True
+                return self._front.user(request.headers.items())
+        return None
+
+    async def _user(self, request: web.BaseRequest, patience: Patience) -> tuple[User, bool]:
+        """Return who asks, and whether the API server says so."""
+        user = self._vouched_for(request)
+        if user is not None:
+            return user, True
         authorization = request.headers.get(hdrs.AUTHORIZATION, "")
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer" and token.strip():
-            return await self._access.owner(token.strip()), False
+            return await patience.with_(self._access.owner(token.strip())), False
         return ANONYMOUS, False
 
-    async def _allow(self, user: User, asked: Asked, *, trusted: bool) -> None:
+    async def _allow(self, user: User, asked: Asked, patience: Patience, *, trusted: bool) -> None:
         """Return if the user may.
 
         What there is, everybody may know whom the API server knows: discovery is answered from
@@ -253,7 +258,8 @@ class MetricsServer:
             return
         if isinstance(asked, Unknown):
             raise RefusalError(403, f'User "{user.name}" cannot get path "{asked.attributes.path}"')
-        await self._access.check(user, asked.attributes, trusted=trusted)
+        if not self._access.knows(user, asked.attributes):
+            await patience.with_(self._access.check(user, asked.attributes, trusted=trusted))
 
     def _health(self, asked: Health) -> web.Response:
         problem = ""
@@ -264,50 +270,7 @@ class MetricsServer:
         return web.Response(body=b"ok", content_type="text/plain")
 
 
-def _asked(request: web.BaseRequest) -> Asked:
-    """Return what is asked for.
-
-    Raises:
-        RefusalError: Nothing that is ever answered.
-    """
-    if request.version < HttpVersion10:
-        raise RefusalError(400, "the request is no HTTP that is understood here")
-    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-        raise RefusalError(405, "only GET is answered")
-    if request.body_exists:
-        raise RefusalError(413, "a request should have no body")
-    asked = read_path(request.raw_path.partition("?")[0])
-    if asked is None:
-        raise RefusalError(400, "the path is malformed")
-    return asked
-
-
-def _check_accept(accept: str) -> None:
-    """Refuse whoever takes no JSON: the HPA asks for protobuf or anything."""
-    kinds = [one.partition(";")[0].strip().lower() for one in accept.split(",") if one.strip()]
-    if kinds and not any(kind in _TAKEN for kind in kinds):
-        raise RefusalError(406, "only application/json is answered")
-
-
-def _parameters(query: str) -> Mapping[str, str]:
-    """Return the parameters of a query; of one given twice the first counts, as in Kubernetes."""
-    return _remembered(query) if len(query) <= _SHORT else _read_query(query)
-
-
-def _read_query(query: str) -> Mapping[str, str]:
-    try:
-        pairs = parse_qsl(
-            query, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS
-        )
-    except ValueError as error:
-        raise RefusalError(400, "the query is malformed") from error
-    found: dict[str, str] = {}
-    for name, value in pairs:
-        found.setdefault(name, value)
-    if found.get("watch", "false").lower() not in ("false", "0"):
-        raise RefusalError(405, "values cannot be watched")
-    return MappingProxyType(found)
-
-
-_remembered = lru_cache(maxsize=16384)(_read_query)
-"""The same queries are asked again and again."""
+async def _made(steps: Steps, patience: Patience) -> bytes:
+    """Return an answer: at once where it is short."""
+    found = at_once(steps)
+    return found[0] if found is not None else await patience.with_(in_turns(steps))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -33,9 +33,10 @@ class Scaled:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One number of one workload, or why there is none.
+
+    A tuple: there are many, and it is made in a third of the time of a frozen dataclass.
 
     Attributes:
         workload: Its key, namespace/name.
@@ -73,6 +74,7 @@ class Value:
         return self.problem
 
 
+@lru_cache(maxsize=1024)
 def servable(metric: str) -> bool:
     """Whether a name can be part of a path and of discovery."""
     return (
@@ -92,7 +94,7 @@ def values_of(workload: WorkloadRow, now: float) -> Iterator[tuple[str, Value]]:
         f"{workload.namespace}/{workload.name}",
         Scaled(*target, workload.target.name),
         labels,
-        {**workload.labels, **labels},
+        {**workload.labels, **labels} if workload.labels else labels,
     )
     if workload.desired is None or workload.desired < 0:
         why = workload.blind or workload.reason or "no number was decided"

@@ -57,7 +57,8 @@ class _Connection(asyncio.Protocol):
         self._inner = inner
         self._all = all_of_them
         self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)
@@ -83,16 +84,25 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:
             self._all.forget(self._transport)
-            if self._deadline is not None:
-                self._deadline.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             self._inner.connection_lost(exc)
 
     def set_deadline(self, seconds: float) -> None:
         """Close the connection in so many seconds, unless told otherwise before."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self._close)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        # A timer that comes too early finds the deadline moved: cheaper than one for each request.
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._wake(loop)
 
-    def _close(self) -> None:
-        if self._transport is not None:
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._deadline, self._woken, loop)
+
+    def _woken(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop.time() < self._deadline:
+            self._wake(loop)
+        elif self._transport is not None:
             self._transport.abort()

@@ -5,24 +5,24 @@ keep-alive, as the API server asks. Requests come at their times whatever became
 them, and how long one took is counted from when it was due. A new plan comes every five seconds,
 three times as often as usual. `--soak N` asks N times instead, half of it rubbish, and tells how
 memory grows.
+
+What the host took away meanwhile is told with each line, and one line is of a server that does
+nothing (`alone.py`): what is more than that is ours.
 """
 
 import argparse
 import asyncio
 import multiprocessing
-import ssl
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
-import trustme
 
 from autoscaler.telemetry.connections import Connections
 from metrics_adapter.access import Access
@@ -35,13 +35,14 @@ from metrics_adapter.identity import FrontProxy
 from metrics_adapter.newest import Newest
 from metrics_adapter.pods import PodLists
 from metrics_adapter.server import MetricsServer
-from metrics_adapter.tls import Tls
 from metrics_adapter.turns import plan_in_turns
-from tests.metrics_adapter.cluster import HPA, pem_of
+from tests.metrics_adapter.alone import Spent, certificates, serve_alone, tell
+from tests.metrics_adapter.cluster import HPA
+from tests.metrics_adapter.load import Load
 from tests.metrics_adapter.plans import a_document, a_row
 
 SIZES: Final = (1, 100, 10_000)
-CONNECTIONS: Final = 8
+Serving = Callable[[int, Path, Connection], None]
 PLAN_SECONDS: Final = 5.0
 VALUES: Final = "/apis/external.metrics.k8s.io/v1beta1/namespaces/llm"
 HEADERS: Final = (
@@ -69,31 +70,21 @@ def serve(metrics: int, folder: Path, pipe: Connection) -> None:
 
 
 async def _serve(metrics: int, folder: Path, pipe: Connection) -> None:
-    front, serving = trustme.CA(), trustme.CA()
-    serving.cert_pem.write_to_path(str(folder / "ca.crt"))
-    client = front.issue_cert(common_name="front-proxy-client")
-    client.private_key_and_cert_chain_pem.write_to_path(str(folder / "client.pem"))
+    tls, authority = certificates(folder)
     document = a_document(*(a_row(f"w{n}") for n in range(metrics)))
     newest, documents, api, garbage = Newest(), Documents(), _Allows(), Garbage()
-    served = serving.issue_cert("localhost")
     server = MetricsServer(
         Answers(newest),
         documents,
         Access(api),
-        Tls(served.cert_chain_pems[0].bytes(), served.private_key_pem.bytes()),
+        tls,
         Connections(1024, header_seconds=20, answer_seconds=120),
         newest.lacks,
         PodLists(api),
         {},
     )
-    server.use_front_proxy(FrontProxy(pem_of(front), frozenset({"front-proxy-client"})))
+    server.use_front_proxy(FrontProxy(authority, frozenset({"front-proxy-client"})))
     stopping = asyncio.Event()
-
-    def said() -> None:
-        if pipe.recv() == "stop":
-            stopping.set()
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        pipe.send((time.process_time(), pages * 4096 / 2**20))
 
     async def follow() -> None:
         while True:
@@ -108,114 +99,11 @@ async def _serve(metrics: int, folder: Path, pipe: Connection) -> None:
 
     following = asyncio.create_task(follow())
     await newest.next("", 60.0)
-    asyncio.get_running_loop().add_reader(pipe.fileno(), said)
+    tell(pipe, stopping)
     pipe.send((await server.start("127.0.0.1", 0, 20.0))[1])
     await stopping.wait()
     following.cancel()
     await server.stop()
-
-
-class _Client(asyncio.Protocol):
-    """One connection, one request at a time."""
-
-    def __init__(self, free: Callable[["_Client", bytes], None]) -> None:
-        self._free = free
-        self._seen = bytearray()
-        self._whole = 0
-        self._transport: asyncio.Transport | None = None
-        self._lost = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost.set()
-
-    async def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-            await self._lost.wait()
-
-    def ask(self, request: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        seen = self._seen
-        seen += data
-        if not self._whole:
-            head = seen.find(b"\r\n\r\n")
-            if head < 0:
-                return
-            length = seen[:head].lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            self._whole = head + 4 + int(length)
-        if len(seen) >= self._whole:
-            answer = bytes(seen)
-            seen.clear()
-            self._whole = 0
-            self._free(self, answer)
-
-
-class Load:
-    """Asks at a rate (infinite: as fast as answers come), from one thread."""
-
-    def __init__(self, requests: Iterator[bytes], count: int, rate: float) -> None:
-        self._requests = requests
-        self._count = count
-        self._rate = rate
-        self._idle: deque[_Client] = deque()
-        self._due: deque[float] = deque()
-        self._of: dict[_Client, float] = {}
-        self._sent = 0
-        self._done = asyncio.Event()
-        self.took: list[float] = []
-        self.statuses: dict[bytes, int] = {}
-
-    async def run(self, port: int, folder: Path) -> float:
-        """Ask all; return how many seconds it took."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(folder / "ca.crt")
-        context.load_cert_chain(folder / "client.pem")
-        loop = asyncio.get_running_loop()
-        open_ones = [
-            await loop.create_connection(
-                lambda: _Client(self._answered), "127.0.0.1", port, ssl=context,
-                server_hostname="localhost",
-            )
-            for _ in range(CONNECTIONS)
-        ]  # fmt: skip
-        self._idle.extend(client for _, client in open_ones)
-        begun = time.perf_counter()
-        for number in range(self._count if self._rate < float("inf") else 0):
-            due = begun + number / self._rate
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            self._due.append(due)
-            self._send()
-        if self._rate == float("inf"):
-            self._due.extend([begun] * self._count)
-            for _ in range(CONNECTIONS):
-                self._send()
-        await self._done.wait()
-        lasted = time.perf_counter() - begun
-        for _, client in open_ones:
-            await client.close()
-        return lasted
-
-    def _send(self) -> None:
-        if self._idle and self._due:
-            client = self._idle.popleft()
-            self._of[client] = self._due.popleft()
-            client.ask(next(self._requests))
-
-    def _answered(self, client: _Client, answer: bytes) -> None:
-        self.took.append(time.perf_counter() - self._of.pop(client))
-        status = answer[9:12]
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-        self._idle.append(client)
-        self._send()
-        if len(self.took) == self._count:
-            self._done.set()
 
 
 def values(metrics: int) -> Iterator[bytes]:
@@ -248,27 +136,20 @@ def rubbish(metrics: int) -> Iterator[bytes]:
         yield f"GET {asked} HTTP/1.1\r\n{whom}".encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What the server's process spent so far: processor seconds, MiB."""
-
-    seconds: float
-    memory: float
-
-
 class Server:
-    """The server's process."""
+    """The server's process: ours, or the one that does nothing."""
 
-    def __init__(self, metrics: int, folder: Path) -> None:
+    def __init__(self, metrics: int, folder: Path, serving: Serving = serve) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=serve, args=(metrics, folder, theirs))
+        self._process = spawn.Process(target=serving, args=(metrics, folder, theirs))
         self._process.start()
         self.port: int = self._pipe.recv()
 
     def spent(self, word: str = "go on") -> Spent:
         self._pipe.send(word)
-        return Spent(*self._pipe.recv())
+        found: Spent = self._pipe.recv()
+        return found
 
     def stop(self) -> None:
         self.spent("stop")
@@ -277,14 +158,23 @@ class Server:
 
 def measure(metrics: int, seconds: float, rate: float) -> str:
     """Return the line of one size."""
+    return f"{metrics:>6} metrics: {_measured(serve, metrics, seconds, rate)}"
+
+
+def measure_alone(seconds: float, rate: float) -> str:
+    """Return the line of the server that does nothing."""
+    return f" aiohttp alone: {_measured(serve_alone, 1, seconds, rate)}"
+
+
+def _measured(serving: Serving, metrics: int, seconds: float, rate: float) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(metrics, folder)
+        server = Server(metrics, folder, serving)
         # A warm start: the first requests ask who may see what.
         asyncio.run(_asked(server, folder, values(metrics), 500, float("inf")))
-        before = server.spent()
+        host, before = _host(), server.spent()
         paced = asyncio.run(_asked(server, folder, values(metrics), int(seconds * rate), rate))
-        after = server.spent()
+        after, taken = server.spent(), stolen(host, _host())
         count = int(seconds * rate)
         most = asyncio.run(_asked(server, folder, values(metrics), count, float("inf")))
         server.stop()
@@ -292,10 +182,30 @@ def measure(metrics: int, seconds: float, rate: float) -> str:
     middle, late = (1e3 * took[int(len(took) * share)] for share in (0.5, 0.99))
     used = 1e6 * (after.seconds - before.seconds) / len(took)
     return (
-        f"{metrics:>6} metrics: {len(took) / paced[1]:5.0f}/s  p50 {middle:6.2f} ms  "
+        f"{len(took) / paced[1]:5.0f}/s  p50 {middle:6.2f} ms  "
         f"p99 {late:6.2f} ms  {used:4.0f} us of processor each  "
-        f"at most {count / most[1]:5.0f}/s  {after.memory:4.0f} MiB"
+        f"at most {count / most[1]:5.0f}/s  {after.memory:4.0f} MiB{taken}"
     )
+
+
+def _host() -> Sequence[int]:
+    """Return how the processors of this machine spent their time so far; empty where it is unknown.
+
+    In ticks: user, nice, system, idle, iowait, irq, softirq, steal; guests' are part of user's.
+    """
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()
+    except OSError:
+        return ()
+    return [int(ticks) for ticks in first[1:9]] if first[:1] == ["cpu"] else ()
+
+
+def stolen(before: Sequence[int], after: Sequence[int]) -> str:
+    """Return what part of the processors' time the host gave to others, as the end of a line."""
+    spent = [later - sooner for sooner, later in zip(before, after, strict=False)]
+    if len(spent) < 8 or sum(spent) <= 0:
+        return ""
+    return f"  stolen {100 * spent[7] / sum(spent):.1f} %"
 
 
 async def _asked(
@@ -346,7 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = (
         soak(given.soak)
         if given.soak
-        else (measure(metrics, given.seconds, given.rate) for metrics in SIZES)
+        else chain(
+            (measure_alone(given.seconds, given.rate) for _ in range(1)),
+            (measure(metrics, given.seconds, given.rate) for metrics in SIZES),
+        )
     )
     sys.stdout.write(f"metrics adapter, one process, one thread; pace {pace():.1f} us\n")
     for line in lines:

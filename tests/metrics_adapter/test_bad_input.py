@@ -404,7 +404,7 @@ def test_a_mistake_of_ours_is_a_status_without_details(
     def broken(_raw: str) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(server, "read_path", broken)
+    monkeypatch.setattr("metrics_adapter.request.read_path", broken)
 
     with capture_logs() as logs:
         answer = adapter.get(VALUE, MASTERS)
