@@ -208,7 +208,7 @@ def _metered(service: Service, meter: Meter) -> None:
     parts: Any = service._parts
     signals, targets = parts.observer._signals, parts.observer._targets
     for owner, attribute, name in (
-        (signals, "_fetch", "prometheus"),
+        (signals._signals, "_fetch", "prometheus"),
         (signals, "read", "prometheus"),
         (targets, "read", "targets"),
         (autoscaler.controller, "plan_cycle", "planning"),
