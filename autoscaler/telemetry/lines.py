@@ -166,17 +166,17 @@ def add_limited(lines: Lines, fleet: FleetSpec, counts: Mapping[tuple[str, str, 
     _add_texts(lines, "limited_cycles_total", labels, map(NUMBERS.__getitem__, counts.values()))
 
 
-def _add(lines: Lines, columns: Columns, labels: Sequence[str], whats: Sequence[Any]) -> None:
+def _add(lines: Lines, columns: Columns, labels: Sequence[str], rows: Sequence[Any]) -> None:
     """Add a line for each number that is there.
 
     Args:
         lines: Where to.
         columns: Which numbers.
         labels: Of each workload.
-        whats: What has its numbers.
+        rows: What has its numbers.
     """
     for name, number_of in columns:
-        shown, numbers = labels, list(map(number_of, whats))
+        shown, numbers = labels, list(map(number_of, rows))
         if None in numbers:
             there = [at for at, number in enumerate(numbers) if number is not None]
             shown, numbers = [labels[at] for at in there], [numbers[at] for at in there]
