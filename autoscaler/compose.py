@@ -73,7 +73,9 @@ def compose(
     sources = {one.name: PrometheusSource(one) for one in settings.all_sources}
     signals = EarlySignals(
         reader := signal_reader(settings, sources),
-        NewestReader(sources, planner(settings), deadline_seconds=settings.looking_seconds),
+        NewestReader(
+            sources, planner(settings), deadline_seconds=min(1.0, settings.looking_seconds / 4)
+        ),
     )
     kinds, watches = Kinds(connection), Watches(connection, follow=follow)
     # In shadow mode nobody stands for election, and another process may well be the one that acts.
@@ -135,7 +137,7 @@ def compose(
         else FencedActuator(scaling, leads=leadership.is_leader, seconds=settings.acting_seconds),
         leadership=leadership,
         replan=replan,
-        look=signals.look,
+        looks=signals,
         sources=reader.reports,
         store=_store(settings, connection, leadership.is_leader)
         if reads_state or not settings.shadow

@@ -94,7 +94,7 @@ class Service:
         )
         self._waking = Waking(
             self.controller,
-            parts.look,
+            parts.looks,
             settings,
             turn=self._turn,
             free=self._may_come_early,

@@ -1,6 +1,6 @@
 """What a live controller is composed of, seen from the service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +64,28 @@ class Remembering(Protocol):
         ...
 
 
+class Looks(Protocol):
+    """Sees workloads between cycles."""
+
+    def look(self, fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
+        """Return what is new of some workloads: the last cycle's sight of them, newer samples."""
+        ...
+
+    def judged(self, woken: Collection[str]) -> None:
+        """Hear that the last look was decided on, and which workloads it woke, by their keys."""
+        ...
+
+
+class NoLooks:
+    """Nothing is ever new."""
+
+    def look(self, fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
+        return Snapshot(now)
+
+    def judged(self, woken: Collection[str]) -> None:
+        """There is nothing to hear of."""
+
+
 class Alone:
     """Leadership where there is nobody else."""
 
@@ -98,7 +120,7 @@ class Parts:
         actuator: Changes the cluster; None in shadow mode.
         leadership: Whether we are the one that acts.
         replan: Is told when other policy files are in force.
-        look: What would be seen of some workloads now, from the last cycle's snapshot.
+        looks: Sees workloads that sleep between cycles.
         sources: What each Prometheus was asked in the last cycle, by name.
         store: Where state is kept between processes; None for nowhere.
         memories: Ends that remember something of each workload; kept with the state, by name.
@@ -112,7 +134,7 @@ class Parts:
     actuator: Actuator | None
     leadership: Leadership = field(default_factory=Alone)
     replan: Callable[[FleetSpec], None] = lambda fleet: None
-    look: Callable[[FleetSpec, Snapshot, float], Snapshot] = lambda fleet, before, now: before
+    looks: Looks = field(default_factory=NoLooks)
     sources: Callable[[], dict[str, SourceReport]] = dict
     store: StateStore | None = None
     memories: Mapping[str, Remembering] = field(default_factory=dict)

@@ -92,6 +92,8 @@ class Timetable:
         return missed
 
     def _run_early(self) -> None:
+        if self._ending.is_set():
+            return
         self._early.runs = True
         try:
             self._run()
@@ -109,5 +111,6 @@ class Timetable:
                 self._log.warning("clock set back", reason=f"the next cycle was {ahead:.0f} s away")
                 job.modify(next_run_time=datetime.fromtimestamp(self._clock(), UTC))
 
-    def _note_missed(self, _event: JobEvent) -> None:
-        self._missed += 1
+    def _note_missed(self, event: JobEvent) -> None:
+        if event.job_id == _CYCLE:
+            self._missed += 1

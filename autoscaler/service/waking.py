@@ -7,7 +7,6 @@ says of what a look saw that it would raise a workload from zero, the next cycle
 import threading
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,13 +17,14 @@ from autoscaler.core.decision import Action, Cycle, Reason
 from autoscaler.core.observation import Snapshot
 from autoscaler.core.planner import plan_cycle
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
+from autoscaler.service.ends import Looks
 from autoscaler.settings import Settings
 
 SHARE: Final = 0.1
 """Looks take no more of the time than this: where one takes long, the next comes later."""
 
-Look = Callable[[FleetSpec, Snapshot, float], Snapshot]
-"""What would be seen of some workloads now, from the last cycle's snapshot."""
+END_SECONDS: Final = 2.0
+"""How long the end waits for a look."""
 
 
 class Waking:
@@ -33,10 +33,10 @@ class Waking:
     def __init__(
         self,
         controller: Controller,
-        look: Look,
+        looks: Looks,
         settings: Settings,
         *,
-        turn: AbstractContextManager[object],
+        turn: threading.Lock,
         free: Callable[[], bool],
         soon: Callable[[], None],
         clock: Callable[[], float],
@@ -46,7 +46,7 @@ class Waking:
 
         Args:
             controller: Its newest cycle says who sleeps.
-            look: Sees them.
+            looks: Sees them.
             settings: How often to look. A workload that sleeps on through a cycle that it brought
                 brings no other for one interval.
             turn: Held while a cycle runs, and here while policies are asked: never two at once.
@@ -56,7 +56,7 @@ class Waking:
             monotonic: Seconds that only ever rise.
         """
         self._controller = controller
-        self._look = look
+        self._looks = looks
         self._seconds = settings.wake_seconds
         self._deaf_seconds = settings.interval_seconds
         self._turn = turn
@@ -67,17 +67,22 @@ class Waking:
         self._heard: dict[str, float] = {}
         self._cycle: Cycle | None = None
         self._asleep: tuple[ScaledWorkload, ...] = ()
+        self._left = Snapshot(0.0)
+        self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._log: Any = structlog.get_logger("service")
 
     def start(self) -> None:
         """Begin to look."""
         if self._seconds:
-            threading.Thread(target=self._run, name="waking", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name="waking", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more; a look that is under way has a moment to end."""
         self._ending.set()
+        if self._thread is not None:
+            self._thread.join(END_SECONDS)
 
     def once(self) -> tuple[str, ...]:
         """Look once; return the keys of the workloads for which a cycle was brought forward."""
@@ -86,17 +91,28 @@ class Waking:
             return ()
         if cycle is not self._cycle:
             self._cycle, self._asleep = cycle, tuple(sleeping(fleet, cycle))
+            self._left = as_left(cycle)
         self._forget({one.key for one in self._asleep})
         asleep = tuple(one for one in self._asleep if one.key not in self._heard)
         if not asleep:
             return ()
-        few, now = replace(fleet, workloads=asleep), self._clock()
-        seen = self._look(few, as_left(cycle), now)
-        with self._turn:
-            if self._controller.latest is not cycle:
-                return ()
-            plan, _ = plan_cycle(few, self._controller.state, seen, leading=cycle.leading)
+        seen = self._looks.look(replace(fleet, workloads=asleep), self._left, self._clock())
+        news = tuple(one for one in asleep if one.key in seen.observations)
+        # Where a cycle runs it sees as much itself, or the next look does.
+        if not news or not self._turn.acquire(blocking=False):
+            return ()
+        try:
+            return self._judge(cycle, replace(fleet, workloads=news), seen)
+        finally:
+            self._turn.release()
+
+    def _judge(self, cycle: Cycle, few: FleetSpec, seen: Snapshot) -> tuple[str, ...]:
+        """Bring a cycle forward for those that the core would raise from zero."""
+        if self._controller.latest is not cycle:
+            return ()
+        plan, _ = plan_cycle(few, self._controller.state, seen, leading=cycle.leading)
         wanted = {key: one for key, one in plan.decisions.items() if one.replicas}
+        self._looks.judged(wanted.keys())
         for key, decision in wanted.items():
             self._heard[key] = self._monotonic()
             self._log.info("cycle brought forward", workload=key, reason=decision.text)

@@ -1,26 +1,34 @@
-"""What a look between two cycles adds to the next one."""
+"""What a look between two cycles adds to the next ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import pytest
 
 from autoscaler.adapters.early import EarlySignals
 from autoscaler.adapters.prometheus.memory import SignalsSeen
 from autoscaler.core.observation import Gap, GapReason, PodSample, Series, Snapshot
-from autoscaler.core.workload import FleetSpec
+from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from tests.builders import NOON, PerReplica, a_fleet, a_workload, seen
 
-CHAT = a_workload(PerReplica(), signals={"load": {}}, minimum=0)
+
+def asking(query: str = "q") -> ScaledWorkload:
+    return a_workload(PerReplica(), signals={"load": {"query": query}}, minimum=0)
+
+
+CHAT = asking()
 FLEET = a_fleet(CHAT)
-LOAD = CHAT.key, "load"
 
 
 class Reader:
-    """Reads the same again and again."""
+    """Reads what it is given."""
 
     def __init__(self, found: Mapping[str, SignalsSeen]) -> None:
         self.found = found
         self.closed = False
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def read(self, fleet: FleetSpec, now: float) -> Mapping[str, SignalsSeen]:
+        self.meanwhile()
         return self.found
 
     def close(self) -> None:
@@ -28,91 +36,157 @@ class Reader:
 
 
 class Newest:
-    """Looks, and finds this."""
+    """Looks, and finds one sample or none."""
 
-    def __init__(self, **found: float) -> None:
-        self.found = {LOAD: Series.of([(found["at"], found["load"])])} if found else {}
-        self.closed = False
+    def __init__(self, at: float | None = None, load: float = 25.0) -> None:
+        self.find(at, load)
+        self.might_go_on: bool | None = None
 
-    def read(self, fleet: FleetSpec, now: float) -> dict[tuple[str, str], Series]:
+    def find(self, at: float | None, load: float = 25.0) -> None:
+        self.found = {} if at is None else {(CHAT.key, "load"): a_series((at, load))}
+
+    def read(
+        self, fleet: FleetSpec, now: float, go_on: Callable[[], bool]
+    ) -> dict[tuple[str, str], Series]:
+        self.might_go_on = go_on()
         return self.found
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def early(found: SignalsSeen, newest: Newest, *, key: str = CHAT.key) -> EarlySignals:
-    return EarlySignals(Reader({key: found}), newest)  # type: ignore[arg-type]
 
 
 def a_series(*samples: tuple[float, float]) -> Series:
     return Series.of([(NOON + at, value) for at, value in samples])
 
 
+GRID = SignalsSeen({"load": a_series((0, 0.0))})
 BEFORE = Snapshot(NOON, {CHAT.key: seen(0, signals={"load": 0.0})})
 
 
-def looked(signals: EarlySignals, before: Snapshot = BEFORE) -> Snapshot:
-    return signals.look(FLEET, before, NOON + 3)
+def early(
+    newest: Newest, found: SignalsSeen = GRID, *, key: str = CHAT.key
+) -> tuple[EarlySignals, Reader]:
+    reader = Reader({key: found})
+    return EarlySignals(reader, newest), reader  # type: ignore[arg-type]
 
 
-def test_a_newer_sample_stands_behind_the_series_of_the_next_cycle_and_of_no_other() -> None:
-    signals = early(SignalsSeen({"load": a_series((0, 0.0))}), Newest(at=NOON + 2, load=25.0))
-
-    shown = looked(signals).observations[CHAT.key]
-    cycle, later = (signals.read(FLEET, NOON + after)[CHAT.key] for after in (3, 15))
-
-    assert shown.now == NOON + 3
-    assert shown.signals["load"] == a_series((0, 0.0), (2, 25.0))
-    assert cycle.signals["load"] == a_series((0, 0.0), (2, 25.0))
-    assert later.signals["load"] == a_series((0, 0.0))
+def looked(signals: EarlySignals, before: Snapshot = BEFORE, after: float = 3) -> Snapshot:
+    return signals.look(FLEET, before, NOON + after)
 
 
-def test_a_cycle_that_has_seen_it_itself_is_left_as_it_is() -> None:
-    own = SignalsSeen({"load": a_series((0, 0.0), (2, 24.0))}, {"load": Gap(GapReason.PARTIAL)})
-    signals = early(own, Newest(at=NOON + 2, load=25.0))
-    looked(signals)
-
-    assert signals.read(FLEET, NOON + 3)[CHAT.key] == own
+def read(signals: EarlySignals, after: float = 3, fleet: FleetSpec = FLEET) -> SignalsSeen:
+    return signals.read(fleet, NOON + after)[CHAT.key]
 
 
-def test_a_signal_that_had_no_series_has_one_and_is_no_longer_missing() -> None:
-    nothing = {"load": Gap(GapReason.EMPTY), "other": Gap(GapReason.ERROR)}
-    pods = {"load": {"chat-1": PodSample(1.0, NOON)}}
-    signals = early(SignalsSeen(missing=nothing, pod_samples=pods), Newest(at=NOON + 2, load=25.0))
-    before = Snapshot(NOON, {CHAT.key: seen(0, missing=nothing)})
+class TestWhatALookShows:
+    """The last cycle's sight, and newer samples."""
 
-    shown = looked(signals, before).observations[CHAT.key]
-    cycle = signals.read(FLEET, NOON + 3)[CHAT.key]
+    def test_a_newer_sample_stands_behind_the_series(self) -> None:
+        signals, _ = early(Newest(2))
 
-    for found in (shown, cycle):
-        assert found.signals == {"load": a_series((2, 25.0))}
-        assert list(found.missing) == ["other"]
-    assert cycle.pod_samples == pods
+        shown = looked(signals).observations[CHAT.key]
+
+        assert shown.now == NOON + 3
+        assert shown.signals["load"] == a_series((0, 0.0), (2, 25.0))
+
+    @pytest.mark.parametrize(
+        ("at", "load", "new"), [(2, 25.0, False), (4, 25.0, True), (2, 30.0, True)]
+    )
+    def test_what_was_judged_before_is_shown_no_more(
+        self, at: float, load: float, new: bool
+    ) -> None:
+        newest = Newest(2)
+        signals, _ = early(newest)
+        looked(signals)
+        assert looked(signals).observations != {}, "nobody has judged it yet"
+        signals.judged(())
+
+        newest.find(at, load)
+
+        assert (looked(signals).observations != {}) is new
+
+    def test_where_it_finds_nothing_or_the_last_cycle_saw_nobody_nobody_is_shown(self) -> None:
+        assert looked(early(Newest())[0]).observations == {}
+        assert looked(early(Newest(2))[0], Snapshot(NOON)).observations == {}
+
+    def test_no_more_is_asked_once_a_cycle_reads(self) -> None:
+        newest = Newest(2)
+        signals, reader = early(newest)
+        looked(signals)
+        assert newest.might_go_on is True
+
+        reader.meanwhile = lambda: looked(signals)
+        read(signals)
+        assert newest.might_go_on is False
+
+        looked(signals)
+        assert newest.might_go_on is True
 
 
-def test_an_error_stays_told() -> None:
-    failed = SignalsSeen(missing={"load": Gap(GapReason.ERROR, "bad query")})
-    signals = early(failed, Newest(at=NOON + 2, load=25.0))
-    looked(signals)
+class TestWhatItAddsToCycles:
+    """Only what woke a workload, until a cycle has seen as new a sample itself."""
 
-    assert signals.read(FLEET, NOON + 3)[CHAT.key].missing == failed.missing
+    def test_a_look_that_woke_nobody_leaves_no_trace(self) -> None:
+        signals, _ = early(Newest(2))
+        looked(signals)
+        signals.judged(())
+
+        assert read(signals) is GRID
+
+    def test_what_woke_it_stays_until_a_cycle_has_seen_as_new_a_sample(self) -> None:
+        signals, reader = early(Newest(2))
+        looked(signals)
+        signals.judged({CHAT.key})
+
+        for after in (3, 14, 29):
+            assert read(signals, after).signals["load"] == a_series((0, 0.0), (2, 25.0))
+
+        own = SignalsSeen({"load": a_series((0, 0.0), (2, 24.0))}, {"load": Gap(GapReason.PARTIAL)})
+        reader.found = {CHAT.key: own}
+        assert read(signals, 30) == own
+        reader.found = {CHAT.key: GRID}
+        assert read(signals, 45) is GRID
+
+    def test_a_signal_that_had_no_series_has_one_and_is_no_longer_missing(self) -> None:
+        nothing = {"load": Gap(GapReason.EMPTY), "other": Gap(GapReason.ERROR)}
+        pods = {"load": {"chat-1": PodSample(1.0, NOON)}}
+        signals, _ = early(Newest(2), SignalsSeen(missing=nothing, pod_samples=pods))
+
+        shown = looked(signals, Snapshot(NOON, {CHAT.key: seen(0, missing=nothing)}))
+        signals.judged({CHAT.key})
+        cycle = read(signals)
+
+        for found in (shown.observations[CHAT.key], cycle):
+            assert found.signals == {"load": a_series((2, 25.0))}
+            assert list(found.missing) == ["other"]
+        assert cycle.pod_samples == pods
+
+    def test_an_error_stays_told(self) -> None:
+        failed = SignalsSeen(missing={"load": Gap(GapReason.ERROR, "bad query")})
+        signals, _ = early(Newest(2), failed)
+        looked(signals)
+        signals.judged({CHAT.key})
+
+        assert read(signals).missing == failed.missing
+
+    def test_another_query_is_not_answered_by_it(self) -> None:
+        signals, _ = early(Newest(2))
+        looked(signals)
+        signals.judged({CHAT.key})
+
+        assert read(signals, fleet=a_fleet(asking("per_minute"))) == GRID
+        assert read(signals) == GRID, "it is forgotten"
+
+    def test_a_workload_that_is_gone_and_a_sample_beyond_the_window_are_forgotten(self) -> None:
+        signals, _ = early(Newest(2))
+        for fleet, after in ((a_fleet(), 3.0), (FLEET, 3.0 + 3600.0)):
+            looked(signals)
+            signals.judged({CHAT.key})
+
+            assert read(signals, after, fleet) == GRID
+            assert read(signals) == GRID
 
 
-def test_what_the_last_cycle_did_not_see_is_no_news() -> None:
-    signals = early(SignalsSeen(), Newest(at=NOON + 2, load=25.0), key="llm/code")
+def test_the_reader_is_closed() -> None:
+    signals, reader = early(Newest())
 
-    assert looked(signals, Snapshot(NOON)).observations == {}
-    assert signals.read(FLEET, NOON + 3) == {"llm/code": SignalsSeen()}
+    signals.close()
 
-
-def test_where_a_look_finds_nothing_nobody_is_seen() -> None:
-    assert looked(early(SignalsSeen(), Newest())).observations == {}
-
-
-def test_both_readers_are_closed() -> None:
-    reader, newest = Reader({}), Newest()
-
-    EarlySignals(reader, newest).close()  # type: ignore[arg-type]
-
-    assert (reader.closed, newest.closed) == (True, True)
+    assert reader.closed

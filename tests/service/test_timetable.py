@@ -2,6 +2,8 @@
 
 import threading
 
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
+
 from autoscaler.service import wall
 from autoscaler.service.timetable import Timetable
 from tests.live.stage import eventually
@@ -62,6 +64,18 @@ def test_a_cycle_out_of_turn_comes_at_once_and_is_not_late() -> None:
         assert ran.acquire(timeout=20)
 
         assert lags[-1] == 0.0
+        assert timetable.take_missed() == 0
         assert timetable._scheduler.get_job("cycle").next_run_time == due
     finally:
         timetable.stop()
+
+
+def test_only_planned_cycles_are_missed_and_none_comes_early_after_the_end() -> None:
+    ran: list[int] = []
+    timetable = Timetable(lambda: ran.append(1), 600.0, clock=wall, silent=lambda: 0.0)
+    for job in ("early", "cycle"):
+        timetable._note_missed(JobEvent(EVENT_JOB_MAX_INSTANCES, job, "default"))
+    timetable.stop()
+    timetable._run_early()
+
+    assert (timetable.take_missed(), ran) == (1, [])

@@ -1,7 +1,7 @@
 """Workloads that sleep at zero: looked at between cycles, and a cycle comes at once for one."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class World:
     looked: list[tuple[str, ...]] = field(default_factory=list)
     soon: int = 0
     fails: bool = False
+    woken: list[tuple[str, ...]] = field(default_factory=list)
 
     def observe(self, fleet: FleetSpec, now: float) -> Snapshot:
         return Snapshot(
@@ -62,6 +63,9 @@ class World:
             raise RuntimeError("a bug")
         return self.observe(fleet, now)
 
+    def judged(self, woken: Collection[str]) -> None:
+        self.woken.append(tuple(woken))
+
     def bring(self) -> None:
         self.soon += 1
 
@@ -75,7 +79,7 @@ def scene(
     controller.run_once(world.now)
     waking = Waking(
         controller,
-        world.look,
+        world,
         read_settings(flags={"wake_seconds": seconds}),
         turn=threading.Lock(),
         free=lambda: world.free,
@@ -96,6 +100,7 @@ def test_a_cycle_is_brought_forward_for_a_workload_that_is_wanted() -> None:
         woken = waking.once()
 
     assert (woken, world.soon) == ((CHAT.key,), 1)
+    assert world.woken == [(), (CHAT.key,)]
     (line,) = lines
     assert (line["event"], line["workload"]) == ("cycle brought forward", CHAT.key)
     assert line["reason"] == "the largest of 1"
@@ -142,7 +147,7 @@ def test_one_that_the_last_cycle_put_to_sleep_wakes_as_the_others_do() -> None:
         load = Series.of([(now, 25.0)])
         return replace(before, observations={CHAT.key: replace(here, signals={"load": load})})
 
-    waking._look = found
+    world.look = found  # type: ignore[method-assign]
 
     assert waking.once() == (CHAT.key,)
     assert controller.latest is not None
@@ -188,9 +193,29 @@ def test_a_cycle_that_ran_during_a_look_has_seen_it_all() -> None:
         controller.run_once(world.now + 1)
         return world.observe(fleet, now)
 
-    waking._look = meanwhile
+    world.look = meanwhile  # type: ignore[method-assign]
 
     assert (waking.once(), world.soon) == ((), 0)
+
+
+def test_a_look_that_meets_a_cycle_does_not_wait_for_it() -> None:
+    world = World()
+    _, waking = scene(world)
+    world.load[CHAT.key] = 25.0
+
+    with waking._turn:
+        assert waking.once() == ()
+    assert world.woken == []
+    assert waking.once() == (CHAT.key,)
+
+
+def test_where_a_look_brings_nothing_new_nothing_is_decided() -> None:
+    world = World()
+    _, waking = scene(world)
+    world.look = lambda fleet, before, now: Snapshot(now)  # type: ignore[method-assign]
+
+    assert waking.once() == ()
+    assert world.woken == []
 
 
 def test_a_pause_holds_for_looks_too() -> None:
@@ -206,7 +231,7 @@ def test_a_pause_holds_for_looks_too() -> None:
         }
         return replace(found, observations=held)
 
-    waking._look = paused
+    world.look = paused  # type: ignore[method-assign]
 
     assert waking.once() == ()
 
@@ -230,7 +255,7 @@ def test_a_look_that_the_end_overtakes_is_no_bug() -> None:
         waking.stop()
         raise RuntimeError("closed")
 
-    waking._look = closed
+    world.look = closed  # type: ignore[method-assign]
     with capture_logs() as lines:
         waking._run()
 
@@ -262,7 +287,7 @@ def test_looks_that_take_long_come_rarely() -> None:
         world.now += 3.0
         return world.observe(fleet, world.now)
 
-    waking._look = slow
+    world.look = slow  # type: ignore[method-assign]
     waking._ending = Ending()  # type: ignore[assignment]
     waking._run()
 

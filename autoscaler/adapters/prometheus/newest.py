@@ -1,14 +1,15 @@
 """The newest samples of a few workloads' signals, asked for at any moment.
 
 Windows are asked for on a grid of whole steps, so that the same question has the same answer a week
-later. Here only the newest value counts, now, and nothing is kept.
+later. Here only the newest value counts, now, and nothing is kept. What cycles ask goes first: one
+query is out at a time, a source that fails or is busy is left alone, and its breaker hears nothing.
 """
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,6 @@ from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.adapters.prometheus.windows import Track
 from autoscaler.core.observation import Series
 from autoscaler.core.workload import FleetSpec
-
-AT_ONCE: Final = 4
-"""Queries side by side."""
 
 
 class NewestReader:
@@ -40,55 +38,68 @@ class NewestReader:
 
         Args:
             sources: By the name that `spec.source` says.
-            plan: Which queries answer a fleet.
-            deadline_seconds: What has not answered by then is left out.
+            plan: Which queries answer a fleet. Those over raw histograms are not asked: they are
+                dear, and there is no latency where nothing runs.
+            deadline_seconds: What has not been asked and answered by then is left out, and comes
+                first the next time.
             monotonic: Measures that.
         """
         self._sources = dict(sources)
         self._plan = plan
         self._deadline = deadline_seconds
         self._monotonic = monotonic
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="newest")
         self._fleet: FleetSpec | None = None
-        self._questions: tuple[Question, ...] = ()
+        self._questions: deque[Question] = deque()
 
-    def read(self, fleet: FleetSpec, now: float) -> dict[Served, Series]:
+    def read(
+        self, fleet: FleetSpec, now: float, go_on: Callable[[], bool] = lambda: True
+    ) -> dict[Served, Series]:
         """Return one sample of each signal, at its raw sample's own time, by workload and signal.
 
         Args:
             fleet: The workloads.
             now: Unix seconds.
+            go_on: Whether more may be asked; looked at before each query.
         """
         if fleet != self._fleet:
-            self._questions = tuple(map(Question, self._plan(fleet).queries))
+            queries = self._plan(fleet).queries
+            self._questions = deque(Question(one) for one in queries if not one.costly)
             self._fleet = fleet
-        deadline = self._monotonic() + self._deadline
-        answers = self._threads.map(lambda one: self._asked(one, now, deadline), self._questions)
-        return {target: series for found in answers for target, series in found.items()}
-
-    def close(self) -> None:
-        """Ask nothing any more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _asked(self, question: Question, now: float, deadline: float) -> dict[Served, Series]:
-        source = self._sources.get(question.planned.source)
-        if source is None:
-            return {}
-        try:
-            answer = source.query_range(question.text, now, now, 1.0, deadline=deadline)
-            return {} if answer.warnings else _newest(question, answer.rows)
-        except Exception:  # noqa: BLE001  # the next cycle meets the same trouble, and tells of it
-            return {}
+        end = self._monotonic() + self._deadline
+        found: dict[Served, Series] = {}
+        left_alone: set[str] = set()
+        for _ in range(len(self._questions)):
+            if self._monotonic() >= end or not go_on():
+                break
+            question = self._questions[0]
+            self._questions.rotate(-1)
+            name = question.planned.source
+            source = self._sources.get(name)
+            if source is None or name in left_alone:
+                continue
+            try:
+                answer = source.glance(question.text, now, deadline=end)
+                if not answer.warnings:
+                    found |= _newest(question, answer.rows)
+            except Exception:  # noqa: BLE001  # a cycle meets the same trouble, and tells of it
+                left_alone.add(name)
+        return found
 
 
 def _newest(question: Question, answer_rows: Iterable[Mapping[str, Any]]) -> dict[Served, Series]:
-    """Return the sample of each signal that has one with a raw sample behind it."""
+    """Return the sample of each signal that is whole: with raw samples behind all its parts."""
+    rows = question.rows_in(answer_rows)
+    if not len(rows.times):
+        return {}
     serves = question.planned.serves.values()
     whom = [one for served in serves for one in served]
     lines = np.repeat(np.arange(len(serves)), list(map(len, serves)))
     tracks = [Track() for _ in whom]
-    rows = question.rows_in(answer_rows)
     add(tracks, lines, rows, question.planned.step_seconds, newest=True)
+    lacking = np.isnan(rows.ages).any(axis=(0, 2)) if rows.ages else np.zeros(len(serves), bool)
+    whole = np.flatnonzero(~lacking).tolist()
     return {
-        one: track.series(-math.inf) for one, track in zip(whom, tracks, strict=True) if len(track)
+        one: track.series(-math.inf)
+        for one, track, line in zip(whom, tracks, lines.tolist(), strict=True)
+        if len(track) and line in whole
     }

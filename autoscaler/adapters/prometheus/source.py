@@ -14,9 +14,14 @@ from urllib3.util.retry import Retry as NoRetry
 
 from autoscaler.adapters.prometheus.answers import Answer, clock_in, texts
 from autoscaler.adapters.prometheus.auth import Credentials
-from autoscaler.adapters.prometheus.breaker import Breaker
+from autoscaler.adapters.prometheus.breaker import Breaker, BreakerState
 from autoscaler.adapters.prometheus.deadline import Watchdog
-from autoscaler.adapters.prometheus.errors import MalformedError, SourceError, TimedOutError
+from autoscaler.adapters.prometheus.errors import (
+    MalformedError,
+    RestingError,
+    SourceError,
+    TimedOutError,
+)
 from autoscaler.adapters.prometheus.session import PrometheusSession
 from autoscaler.adapters.prometheus.settings import SourceSettings
 
@@ -73,17 +78,31 @@ class PrometheusSource:
         Raises:
             SourceError: There is no useful answer.
         """
-        # The client rounds times to whole seconds; what `params` holds wins.
-        exact = {"start": repr(float(start)), "end": repr(float(end)), "step": repr(float(step))}
-        moment = datetime.fromtimestamp(0, UTC)
+        return self._answer(_ranged(promql, start, end, step), deadline)
 
-        def ask(client: PrometheusConnect, timeout: float) -> None:
-            client.custom_query_range(
-                promql, moment, moment, exact["step"],
-                params={**exact, **_server_timeout(timeout)}, timeout=timeout,
-            )  # fmt: skip
+    def glance(self, promql: str, at: float, *, deadline: float) -> Answer:
+        """Evaluate a query at one time, in passing, as a range of one point.
 
-        return self._answer(ask, deadline)
+        It never waits for other calls, never tries twice, and tells the breaker nothing: what is
+        asked beside the cycles should cost them nothing.
+
+        Args:
+            promql: The query.
+            at: Unix seconds.
+            deadline: Until when, monotonic seconds.
+
+        Raises:
+            SourceError: There is no useful answer, or the source has other things to do.
+        """
+        if self.breaker.problem or self.breaker.state is not BreakerState.CLOSED:
+            raise RestingError(self.settings.name, "it is not asked in passing: it has failed")
+        if not self._slots.acquire(blocking=False):
+            raise TimedOutError(self.settings.name, "it is not asked in passing: it is busy")
+        try:
+            left = min(deadline - self._monotonic(), self.settings.timeout_seconds)
+            return self._once(_ranged(promql, at, at, 1.0), left)
+        finally:
+            self._slots.release()
 
     def query(self, promql: str, at: float, *, deadline: float | None = None) -> Answer:
         """Evaluate a query at one time.
@@ -204,6 +223,23 @@ class _Client:
 
     def close(self) -> None:
         self.connect.close()
+
+
+def _ranged(
+    promql: str, start: float, end: float, step: float
+) -> Callable[[PrometheusConnect, float], None]:
+    """Return what asks for a range."""
+    # The client rounds times to whole seconds; what `params` holds wins.
+    exact = {"start": repr(float(start)), "end": repr(float(end)), "step": repr(float(step))}
+    moment = datetime.fromtimestamp(0, UTC)
+
+    def ask(client: PrometheusConnect, timeout: float) -> None:
+        client.custom_query_range(
+            promql, moment, moment, exact["step"],
+            params={**exact, **_server_timeout(timeout)}, timeout=timeout,
+        )  # fmt: skip
+
+    return ask
 
 
 def _server_timeout(seconds: float) -> Mapping[str, Any]:

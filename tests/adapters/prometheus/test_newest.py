@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from autoscaler.adapters.prometheus.breaker import BreakerState
+from autoscaler.adapters.prometheus.errors import SourceError
 from autoscaler.adapters.prometheus.newest import NewestReader
 from autoscaler.adapters.prometheus.plan import plan_queries
 from autoscaler.adapters.prometheus.settings import SourceSettings
 from autoscaler.adapters.prometheus.source import PrometheusSource
-from tests.adapters.prometheus.fleets import QUEUE, asking_all, fleet_of
+from tests.adapters.prometheus.fleets import P95, QUEUE, asking_all, fleet_of
 from tests.builders import NOON
 from tests.fakes.prometheus_double import Asked, Fault, Line, PrometheusDouble, always
 
@@ -51,7 +53,7 @@ def reading(double: PrometheusDouble) -> Iterator[Reading]:
         settings = {"name": "default", "url": double.url, "retry": {"attempts": 1}}
         source = PrometheusSource(SourceSettings.model_validate(settings))
         reader = NewestReader({"default": source}, plan_queries, deadline_seconds=deadline)
-        opened.extend([reader, source])
+        opened.append(source)
         return reader
 
     yield make
@@ -70,6 +72,90 @@ def test_one_query_brings_each_signal_at_its_own_time_off_the_grid(
     (series,) = found.values()
     assert list(found) == [("llm/chat", "queue")]
     assert (series.times.tolist(), series.values.tolist()) == ([NOON + 5.0], [3.0])
+
+
+def test_a_sum_that_lacks_a_part_is_left_out(reading: Reading, double: PrometheusDouble) -> None:
+    both = asking_all(
+        "chat",
+        {"load": {"query": "sum by ($labels) (a{$match}) + sum by ($labels) (b{$match})"}},
+        match={"model": "chat"},
+    )
+
+    def halves(second: float | None) -> Callable[[Asked], Iterator[Line]]:
+        raws = (lambda at: at, lambda at: second)
+        return lambda asked: iter([Line({"model": "chat"}, always(900.0), raws=raws)])
+
+    reader = reading()
+    double.answer = halves(None)
+    lacking = reader.read(fleet_of([both]), NOON)
+    double.answer = halves(NOON - 3)
+    whole = reader.read(fleet_of([both]), NOON + 1)
+
+    assert lacking == {}
+    assert whole["llm/chat", "load"].times.tolist() == [NOON - 3]
+
+
+def test_raw_histograms_are_not_asked_for(double: PrometheusDouble, reading: Reading) -> None:
+    slow = asking_all("chat", {"p95": {"query": P95}}, match={"model": "chat"})
+
+    assert reading().read(fleet_of([slow]), NOON) == {}
+    assert double.asked == []
+
+
+def test_who_was_left_out_for_want_of_time_comes_first_the_next_time(
+    double: PrometheusDouble, reading: Reading
+) -> None:
+    signals = {f"s{n}": {"query": f"sum by ($labels) (m{n}{{$match}})"} for n in range(3)}
+    fleet = fleet_of([asking_all("chat", signals, match={"model": "chat"})])
+    reader = reading()
+    turns = iter([True, False, True, True, True])
+
+    first = reader.read(fleet, NOON, lambda: next(turns))
+    second = reader.read(fleet, NOON, lambda: next(turns))
+
+    assert list(first) == [("llm/chat", "s0")]
+    assert list(second) == [("llm/chat", name) for name in ("s1", "s2", "s0")]
+
+
+class TestInPassing:
+    """What cycles ask goes first, and the breaker hears nothing of looks."""
+
+    def test_a_look_that_fails_is_not_counted(
+        self, double: PrometheusDouble, reading: Reading
+    ) -> None:
+        reader = reading()
+        source = reader._sources["default"]
+        double.fault = lambda _: Fault(status=500)
+        for second in range(20):
+            assert reader.read(fleet_of([CHAT]), NOON + second) == {}
+
+        assert (source.breaker.state, source.breaker.problem) == (BreakerState.CLOSED, "")
+        double.fault = lambda _: None
+        assert source.query("up", NOON).rows is not None
+
+    def test_a_source_that_failed_is_left_to_the_cycles(
+        self, double: PrometheusDouble, reading: Reading
+    ) -> None:
+        reader = reading()
+        source = reader._sources["default"]
+        double.fault = lambda _: Fault(status=500)
+        with pytest.raises(SourceError):
+            source.query("up", NOON)
+        double.asked.clear()
+
+        assert reader.read(fleet_of([CHAT]), NOON) == {}
+        assert double.asked == []
+
+    def test_a_source_that_is_busy_is_left_to_the_cycles(
+        self, double: PrometheusDouble, reading: Reading
+    ) -> None:
+        reader = reading()
+        slots = reader._sources["default"]._slots
+        while slots.acquire(blocking=False):
+            pass
+
+        assert reader.read(fleet_of([CHAT]), NOON) == {}
+        assert double.asked == []
 
 
 def test_a_fleet_is_planned_once(reading: Reading) -> None:
