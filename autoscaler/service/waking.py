@@ -5,6 +5,7 @@ says of what a look saw that it would raise a workload from zero, the next cycle
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -21,7 +22,7 @@ from autoscaler.service.ends import Looks
 from autoscaler.settings import Settings
 
 SHARE: Final = 0.1
-"""Looks take no more of the time than this: where one takes long, the next comes later."""
+"""Looks take no more of a processor than this: where one takes much, the next comes later."""
 
 END_SECONDS: Final = 2.0
 """How long the end waits for a look."""
@@ -132,15 +133,16 @@ class Waking:
     def _run(self) -> None:
         pause = self._seconds
         while not self._ending.wait(pause):
-            began = self._monotonic()
+            began, spent = self._monotonic(), time.thread_time()
             try:
                 self.once()
             except Exception:  # noqa: BLE001  # cycles come all the same
                 if self._ending.is_set():
                     return  # what it asks was closed meanwhile
                 self._log.exception("look failed", reason="a bug: please report it")
-            took = self._monotonic() - began
-            pause = max(self._seconds - took, took / SHARE - took, 0.0)
+            took, spent = self._monotonic() - began, time.thread_time() - spent
+            # Never more than half of the time, or who is slow would be asked without a pause.
+            pause = max(self._seconds - took, spent / SHARE - took, took)
 
 
 def sleeping(fleet: FleetSpec, cycle: Cycle) -> Iterator[ScaledWorkload]:

@@ -273,26 +273,39 @@ def test_without_a_time_between_looks_there_are_none(monkeypatch: pytest.MonkeyP
     assert started == []
 
 
-def test_looks_that_take_long_come_rarely() -> None:
+@pytest.mark.parametrize(
+    ("took", "spent", "pause"),
+    [
+        pytest.param(0.1, 0.01, 0.4, id="as often as is set"),
+        pytest.param(0.1, 0.09, 0.09 / SHARE - 0.1, id="a tenth of a processor at most"),
+        pytest.param(3.0, 0.01, 3.0, id="a slow source is not asked without a pause"),
+    ],
+)
+def test_looks_that_take_much_come_rarely(
+    monkeypatch: pytest.MonkeyPatch, took: float, spent: float, pause: float
+) -> None:
     world = World()
-    _, waking = scene(world, seconds=0.001)
+    _, waking = scene(world, seconds=0.5)
     pauses: list[float] = []
+    processor = [0.0]
 
     class Ending:
         def wait(self, seconds: float) -> bool:
             pauses.append(seconds)
             return len(pauses) > 2
 
-    def slow(fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
-        world.now += 3.0
-        return world.observe(fleet, world.now)
+    def look(fleet: FleetSpec, before: Snapshot, now: float) -> Snapshot:
+        world.now += took
+        processor[0] += spent
+        return Snapshot(now)
 
-    world.look = slow  # type: ignore[method-assign]
+    world.look = look  # type: ignore[method-assign]
     waking._ending = Ending()  # type: ignore[assignment]
+    monkeypatch.setattr("autoscaler.service.waking.time.thread_time", lambda: processor[0])
     waking._run()
 
-    assert pauses[0] == 0.001
-    assert all(abs(pause - (3.0 / SHARE - 3.0)) < 1e-6 for pause in pauses[1:])
+    assert pauses[0] == 0.5
+    assert pauses[1:] == pytest.approx([pause, pause], abs=1e-6)
 
 
 class TestWhenACycleMayComeEarly:
