@@ -1,12 +1,8 @@
 """The commands together, and what becomes of their errors."""
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -30,8 +26,9 @@ from autoscaler.cli import (
     verify,
     version,
 )
+from autoscaler.cli.ending import Ending, ending
 from autoscaler.cli.words import say
-from autoscaler.core.errors import AutoscalerError, ConfigError, Ended, TraceError
+from autoscaler.core.errors import AutoscalerError, ConfigError, TraceError
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 DEBUG = "AUTOSCALER_DEBUG"
@@ -96,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # libraries that are not loaded yet listen to this.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    with _unwinding():
-        code = _run(arguments)
+    with ending() as asked:
+        code = _run(arguments, asked)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough, as `| head` has
@@ -106,30 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-@contextmanager
-def _unwinding() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: nothing half-written stays.
-
-    Where somebody else has decided what they do, as nohup has, that stays.
-    """
-    ours: list[signal.Signals] = []
-    if threading.current_thread() is threading.main_thread():  # no other one may set handlers
-        present = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
-        ours = [one for one in present if one and signal.getsignal(one) is signal.SIG_DFL]
-    for one in ours:
-        signal.signal(one, _end)
-    try:
-        yield
-    finally:
-        for one in ours:
-            signal.signal(one, signal.SIG_DFL)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise Ended(128 + number)
-
-
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, asked: Ending) -> int:
     code = DONE
     try:
         app(args=None if arguments is None else list(arguments), prog_name="autoscaler")
@@ -141,12 +115,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = FAILED
     except AutoscalerError as error:
         # A problem a line, each complete in itself.
-        say(str(error))
+        if asked.code is None:
+            say(str(error))
         code = WRONG_INPUT if isinstance(error, ConfigError | TraceError) else FAILED
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        first_line = str(error).partition("\n")[0]
-        say(f"internal error: {type(error).__name__}: {first_line}; {DEBUG}=1 shows where")
+        if asked.code is None:
+            first_line = str(error).partition("\n")[0]
+            say(f"internal error: {type(error).__name__}: {first_line}; {DEBUG}=1 shows where")
         code = FAILED
-    return code
+    return code if asked.code is None else asked.code

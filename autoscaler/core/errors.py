@@ -56,7 +56,7 @@ class TraceError(AutoscalerError):
 
 
 class Ended(SystemExit):
-    """Somebody outside ended the process (SIGTERM, SIGHUP).
+    """Somebody outside ended the process (Ctrl-C, SIGTERM, SIGHUP).
 
     What other people's code raises stops their workload only; this is not theirs and passes.
     """

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.cli import main
 from tests.cli.conftest import TRACE, Ran
 
 Run = Callable[..., Ran]
@@ -81,14 +80,6 @@ def test_a_replay_under_nohup_outlives_its_terminal() -> None:
     busy_for_long()
 
     assert ended_by(signal.SIGHUP, signal.SIGTERM, command=after("trap '' HUP")) == 143
-
-
-def test_the_handlers_are_those_of_before_once_a_command_is_done() -> None:
-    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
-
-    main(["version"])
-
-    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing() -> None:
