@@ -495,7 +495,7 @@ class Running:
         )
 
     def wait(self, cycles: int) -> bool:
-        return all(self.seen.acquire(timeout=5) for _ in range(cycles))
+        return all(self.seen.acquire(timeout=PATIENCE_SECONDS) for _ in range(cycles))
 
 
 @pytest.fixture
@@ -554,8 +554,8 @@ def test_a_clock_that_is_set_back_stops_no_cycles(
     )
     service.start()
     try:
-        assert ran.acquire(timeout=5)
+        assert ran.acquire(timeout=PATIENCE_SECONDS)
         behind[0] = 3600.0
-        assert all(ran.acquire(timeout=8) for _ in range(3))
+        assert all(ran.acquire(timeout=PATIENCE_SECONDS) for _ in range(3))
     finally:
         service.stop()

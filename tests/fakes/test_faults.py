@@ -130,13 +130,13 @@ def test_a_body_of_ones_own(fake: FakeApiServer) -> None:
 
 def test_a_slow_answer_outlasts_the_client(fake: FakeApiServer) -> None:
     api = apps(fake)
-    fake.faults.add(method="PATCH", delay=0.5)
+    fake.faults.add(method="PATCH", delay=10.0)
     begun = time.monotonic()
 
     with pytest.raises(urllib3.exceptions.HTTPError):
         scale(api, 5, seconds=0.1)
 
-    assert time.monotonic() - begun < 0.4
+    assert time.monotonic() - begun < 5
 
 
 def test_a_hanging_request_goes_on_when_the_fault_is_taken_back(fake: FakeApiServer) -> None:

@@ -160,7 +160,7 @@ def test_a_plan_has_a_share_of_the_time_where_one_round_of_requests_takes_long()
 
     # A turn of half a millisecond after each round would take a second. It takes a tenth, and a
     # round or two before the first turn, which is short, and after the last.
-    assert asyncio.run(run()) < 0.4
+    assert asyncio.run(run()) < 0.6
 
 
 def test_long_answers_are_made_one_after_the_other_beside_a_plan() -> None:

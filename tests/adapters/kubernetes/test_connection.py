@@ -302,7 +302,7 @@ def test_a_server_that_drips_does_not_outlast_the_deadline(tmp_path: Path) -> No
         with pytest.raises(KubernetesError, match="did not end within the deadline"):
             connection.get(CHAT, deadline_seconds=0.3)
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         connection.close()
 
 

