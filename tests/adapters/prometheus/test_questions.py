@@ -139,12 +139,12 @@ def test_what_had_no_time_goes_first_in_the_next_cycle(reading: Reading, models:
     signals = {f"s{n}": a_signal(f"sum by ($labels) (m{n}{{$match}})") for n in range(6)}
     fleet = fleet_of([asking_all("chat", signals, "default", {"model": "chat"})])
     with PrometheusDouble(models) as double:
-        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=2.0)
+        reader = reading(double, settings={"maxConcurrency": 1}, deadline_seconds=3.0)
         reads = []
         for now in (NOON, NOON + 15):
-            double.fault = the_fourth_is_late(3.0)
+            double.fault = the_fourth_is_late(4.5)
             reads.append(reader.read(fleet, now)["llm/chat"])
-            time.sleep(1.4)
+            time.sleep(3.0)
     first, second = reads
 
     assert len(first.missing) == len(second.missing) == 3

@@ -460,7 +460,7 @@ def test_no_more_calls_at_once_than_the_source_allows(double: PrometheusDouble) 
 
 
 def test_a_call_that_finds_no_free_place_gives_up_at_its_deadline(double: PrometheusDouble) -> None:
-    double.fault = lambda _: Fault(delay_seconds=0.5)
+    double.fault = lambda _: Fault(delay_seconds=2.0)
     with a_source(double.url, maxConcurrency=1) as source:
         first = threading.Thread(target=source.query, args=("up", NOON))
         first.start()
