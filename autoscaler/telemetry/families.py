@@ -73,6 +73,11 @@ _counter(
     "Queries saved by sharing: one for each signal, less those that were run.",
     "source",
 )
+_counter(
+    "source_looks_total",
+    "Queries between cycles, to see whether a workload that sleeps is wanted.",
+    "source",
+)
 
 _WORKLOAD = ("namespace", "workload")
 

@@ -128,6 +128,7 @@ def _sources(add: _Add, report: CycleReport, tally: Tally) -> None:
         add("source_query_failures_total", total.failures, name)
         add("source_query_seconds_total", total.seconds, name)
         add("source_queries_saved_total", tally.saved[name], name)
+        add("source_looks_total", total.looks, name)
 
 
 def _counted(add: _Add, tally: Tally) -> None:

@@ -28,6 +28,8 @@ class SourceReport:
         signals: Signals of workloads that the answers served. One query for each of them would
             have been the plain way: the difference is what was saved.
         problem: Why the source is down, in one line; empty while it answers.
+        looks: Queries since the cycle before, to see whether a workload that sleeps is wanted; not
+            among `queries`.
     """
 
     queries: int
@@ -35,6 +37,7 @@ class SourceReport:
     seconds: float = 0.0
     signals: int = 0
     problem: str = ""
+    looks: int = 0
 
     @property
     def saved(self) -> int:

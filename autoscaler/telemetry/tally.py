@@ -178,4 +178,5 @@ def _summed(before: SourceReport | None, new: SourceReport) -> SourceReport:
         seconds=before.seconds + new.seconds,
         signals=before.signals + new.signals,
         problem=new.problem,
+        looks=before.looks + new.looks,
     )

@@ -91,7 +91,7 @@ def a_full_report(**report: Any) -> CycleReport:
         at=at,
         pools=(POOL.with_actuation(POOL.spec.actuation.SCALE),),
         nodes={"h100": NodePoolStatus(1, 1)},
-        sources={"default": SourceReport(queries=3, failures=1, seconds=0.5, signals=8)},
+        sources={"default": SourceReport(queries=3, failures=1, seconds=0.5, signals=8, looks=7)},
         **report,
     )
 
@@ -179,6 +179,7 @@ def test_what_was_asked_and_saved_is_summed_by_source() -> None:
     assert value(samples, "source_query_failures_total", source="default") == 2
     assert value(samples, "source_query_seconds_total", source="default") == 1
     assert value(samples, "source_queries_saved_total", source="default") == 10
+    assert value(samples, "source_looks_total", source="default") == 14
     assert value(samples, "source_up", source="default") == 1
 
 

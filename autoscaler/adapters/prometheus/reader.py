@@ -33,6 +33,8 @@ class _Tally:
     seconds: float = 0.0
     signals: int = 0
     skew_seconds: float | None = None
+    looks: int = 0
+    looks_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class SignalReader:
                 tally.seconds,
                 tally.signals,
                 problem=self._sources[name].breaker.problem,
+                looks=tally.looks,
             )
             for name, tally in self._tallies.items()
         }
@@ -131,9 +134,11 @@ class SignalReader:
         begun = self._monotonic()
         self._now_less_monotonic = now - begun
         self._memory.follow(fleet)
-        for tally in self._tallies.values():
+        for name, tally in self._tallies.items():
             tally.queries = tally.failures = tally.signals = 0
             tally.seconds = 0.0
+            looks = self._sources[name].glances
+            tally.looks, tally.looks_before = looks - tally.looks_before, looks
         self._take_what_came()
         self._ask(now, begun)
         deadline = begun + self._deadline

@@ -32,6 +32,7 @@ class PrometheusSource:
     Attributes:
         settings: How to reach it.
         breaker: Whether it is being asked at all.
+        glances: Queries that were run in passing.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PrometheusSource:
             sleep: Waits between tries.
         """
         self.settings = settings
+        self.glances = 0
         self.breaker = Breaker(settings.name, settings.breaker, monotonic=monotonic)
         self._credentials = Credentials(settings)
         self._watchdog = Watchdog(settings.name, monotonic=monotonic)
@@ -98,6 +100,7 @@ class PrometheusSource:
             raise RestingError(self.settings.name, "it is not asked in passing: it has failed")
         if not self._slots.acquire(blocking=False):
             raise TimedOutError(self.settings.name, "it is not asked in passing: it is busy")
+        self.glances += 1
         try:
             left = min(deadline - self._monotonic(), self.settings.timeout_seconds)
             return self._once(_ranged(promql, at, at, 1.0), left)

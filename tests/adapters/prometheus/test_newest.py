@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from autoscaler.adapters.prometheus.breaker import BreakerState
 from autoscaler.adapters.prometheus.errors import SourceError
 from autoscaler.adapters.prometheus.newest import NewestReader
 from autoscaler.adapters.prometheus.plan import plan_queries
+from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.settings import SourceSettings
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from tests.adapters.prometheus.fleets import P95, QUEUE, asking_all, fleet_of
@@ -72,6 +74,29 @@ def test_one_query_brings_each_signal_at_its_own_time_off_the_grid(
     (series,) = found.values()
     assert list(found) == [("llm/chat", "queue")]
     assert (series.times.tolist(), series.values.tolist()) == ([NOON + 5.0], [3.0])
+
+
+def test_a_cycle_reports_the_looks_since_the_one_before(double: PrometheusDouble) -> None:
+    settings = {"name": "default", "url": double.url, "breaker": {"failures": 1}}
+    source = PrometheusSource(SourceSettings.model_validate(settings))
+    sources, fleet = {"default": source}, fleet_of([CHAT])
+    cycles = SignalReader(sources, plan_queries, jitter_seconds=0.0)
+    looks = NewestReader(sources, plan_queries, deadline_seconds=5.0)
+
+    def cycle(at: float, *looked: float) -> tuple[int, int]:
+        for one in looked:
+            looks.read(fleet, one)
+        cycles.read(fleet, at)
+        report = cycles.reports()["default"]
+        return report.looks, report.queries
+
+    with closing(source), closing(cycles):
+        assert cycle(NOON, NOON - 2, NOON - 1) == (2, 1)
+        assert cycle(NOON + 15, NOON + 5) == (1, 1)
+        assert cycle(NOON + 30) == (0, 1)
+        double.fault = lambda _: Fault(status=500)
+        assert cycle(NOON + 45) == (0, 1)
+        assert cycle(NOON + 60, NOON + 50) == (0, 1)  # a source that has failed is not looked at
 
 
 def test_a_sum_that_lacks_a_part_is_left_out(reading: Reading, double: PrometheusDouble) -> None:
