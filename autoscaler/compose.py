@@ -1,7 +1,8 @@
 """A live controller, composed of its ends: what each setting becomes."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from autoscaler.adapters.prometheus.newest import NewestReader
 from autoscaler.adapters.prometheus.plan import PlanLimits, QueryPlan, plan_queries
 from autoscaler.adapters.prometheus.reader import SignalReader
 from autoscaler.adapters.prometheus.source import PrometheusSource
+from autoscaler.config.load import LoadedFleet
 from autoscaler.config.reload import PolicyFiles
-from autoscaler.core.errors import ConfigError
 from autoscaler.core.node_pools import without_target
 from autoscaler.core.workload import FleetSpec
 from autoscaler.journal import Limits, RotatingJournal
@@ -58,13 +59,8 @@ def compose(
         reads_state: Whether a process that only watches begins with the saved state.
 
     Raises:
-        ConfigError: There is no way to Kubernetes, or a pool to size names no object; the message
-            says why.
+        ConfigError: There is no way to Kubernetes; the message says why.
     """
-    if not settings.shadow:
-        refused = without_target(fleet.pools)
-        if refused:
-            raise ConfigError(*(f"node pool {key}: {why}" for key, why in refused))
     log: Any = structlog.get_logger("cluster")
     limits = DEFAULT_LIMITS if follow else ONCE_LIMITS
     connection = Connection.open(settings.kubeconfig, settings.context, limits=limits)
@@ -167,32 +163,45 @@ def live_service(
             acting one keeps. It never writes there.
 
     Raises:
-        ConfigError: A workload names a source that is not configured, or there is no way to
-            Kubernetes; the message says why.
+        ConfigError: There is no way to Kubernetes; the message says why.
     """
-    refused = unconfigured(settings, files.loaded.fleet)
-    if refused:
-        raise ConfigError(*refused)
     parts = compose(
         settings, files.loaded.fleet, clock=wall, follow=follow, reads_state=from_saved_state
     )
     return Service(settings, files, parts, narrate=Narrator().narrate)
 
 
-def unconfigured(settings: Settings, fleet: FleetSpec) -> tuple[str, ...]:
-    """Return what to mend, a line for each source that a workload asks and nobody configured."""
+def policy_files(settings: Settings, paths: Sequence[Path]) -> PolicyFiles:
+    """Return the policy files of a process, which refuse what it could not observe or size.
+
+    Raises:
+        ConfigError: Something is wrong in them, a workload names a source that is not configured,
+            or a pool to size names no object.
+    """
+
+    def wrong_here(loaded: LoadedFleet) -> tuple[str, ...]:
+        refused = () if settings.shadow else without_target(loaded.fleet.pools)
+        pools = (f"{loaded.sources[key].at('spec.target')}: {why}" for key, why in refused)
+        return (*_unconfigured(settings, loaded), *pools)
+
+    return PolicyFiles(paths, wrong_here=wrong_here)
+
+
+def _unconfigured(settings: Settings, loaded: LoadedFleet) -> Iterator[str]:
+    """Yield a line for each source that workloads ask and nobody configured."""
     known = {one.name for one in settings.all_sources}
     asking: dict[str, list[str]] = {}
-    for workload in fleet.workloads:
+    for workload in loaded.fleet.workloads:
         if workload.spec.signals and workload.spec.source not in known:
             asking.setdefault(workload.spec.source, []).append(workload.key)
     there = f"configured are: {', '.join(sorted(known)) or 'none'}"
-    return tuple(
-        f"source {name!r} is not configured: {keys[0]}"
-        f"{f' and {len(keys) - 1} more' if len(keys) > 1 else ''} would see nothing; {there}; "
-        + ("--prometheus takes its address" if name == "default" else "`sources` lists such ones")
-        for name, keys in asking.items()
-    )
+    for name, (first, *more) in asking.items():
+        whom = f"{first} and {len(more)} more" if more else first
+        how = "--prometheus takes its address" if name == "default" else "`sources` lists such ones"
+        yield (
+            f"{loaded.sources[first].at('spec.source')}: spec.source: {name!r} is not configured: "
+            f"{whom} would see nothing; {there}; {how}"
+        )
 
 
 def planner(settings: Settings) -> Callable[[FleetSpec], QueryPlan]:

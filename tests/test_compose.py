@@ -8,14 +8,15 @@ import pytest
 
 from autoscaler import compose as composing
 from autoscaler.adapters import acting
-from autoscaler.compose import compose
+from autoscaler.compose import compose, policy_files
 from autoscaler.config.reload import PolicyFiles
+from autoscaler.core.errors import ConfigError
 from autoscaler.core.observation import Intervention, InterventionKind
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.service import Alone, Parts, Service
 from autoscaler.settings import read_settings
 from tests.builders import NOON, Wants, a_fleet, a_workload
-from tests.config.test_reload import written
+from tests.config.test_reload import GOOD, written
 from tests.fakes.kubernetes import FakeApiServer, objects
 from tests.live.stage import eventually
 
@@ -70,6 +71,64 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield made
         for parts in made.opened:
             parts.close()
+
+
+POOL = """\
+apiVersion: inference-autoscaler.dev/v1alpha1
+kind: NodePool
+metadata: {name: h100}
+spec:
+  actuation: scale
+  nodes: {min: 0, max: 4}
+  gpusPerNode: 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "text", "problem"),
+    [
+        (
+            "chat",
+            GOOD.format(name="chat", most=4) + "  source: eu\n",
+            (
+                "chat.yaml:10: spec.source: 'eu' is not configured: llm/chat would see nothing; "
+                "configured are: default; `sources` lists such ones"
+            ),
+        ),
+        (
+            "h100",
+            POOL,
+            (
+                "h100.yaml:4: spec.target: should name the object that makes the nodes "
+                "(apiVersion, kind, name, namespace) where actuation is scale, and is missing"
+            ),
+        ),
+    ],
+    ids=["a source", "a pool"],
+)
+def test_a_file_that_does_not_suit_the_process_is_refused_whenever_it_comes(
+    tmp_path: Path, broken: str, text: str, problem: str
+) -> None:
+    written(tmp_path)
+    settings = read_settings(flags={"prometheus": "http://prometheus:9090"})
+    files = policy_files(settings, [tmp_path])
+    good = files.loaded.fleet
+
+    (tmp_path / f"{broken}.yaml").write_text(text)
+
+    assert not files.look()
+    assert (files.loaded.fleet, files.problem) == (good, f"{tmp_path}/{problem}")
+    with pytest.raises(ConfigError) as refused:
+        policy_files(settings, [tmp_path])
+    assert str(refused.value) == f"{tmp_path}/{problem}"
+
+
+def test_a_process_that_only_watches_sizes_no_pool(tmp_path: Path) -> None:
+    (tmp_path / "h100.yaml").write_text(POOL)
+
+    files = policy_files(read_settings(flags={"shadow": True}), [tmp_path])
+
+    assert [pool.key for pool in files.loaded.fleet.pools] == ["h100"]
 
 
 def test_a_number_that_kubectl_set_is_left_alone_once_and_not_after_every_start(

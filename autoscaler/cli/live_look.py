@@ -87,23 +87,22 @@ def look_now(
     Raises:
         ConfigError: Files or settings are wrong, or no workload has the name.
     """
-    from autoscaler.compose import live_service
-    from autoscaler.config.reload import PolicyFiles
+    from autoscaler.compose import live_service, policy_files
     from autoscaler.core.errors import ConfigError
     from autoscaler.settings import read_settings, unknown_variables
     from autoscaler.telemetry.logs import set_up_logs
 
     set_up_logs("console", "warning")
-    files = PolicyFiles(policies)
+    settings = read_settings(config, {**flags, "shadow": True})
+    for warning in unknown_variables():
+        say(f"warning: {warning}")
+    files = policy_files(settings, policies)
     workloads = files.loaded.fleet.workloads
     found = [one for one in workloads if name in (one.key, one.metadata.name)]
     if len(found) != 1:
         rule = "several workloads are called" if found else "no workload is called"
         known = ", ".join(one.key for one in workloads)
         raise ConfigError(f"{policies[0]}: {rule} {name!r}; there are: {known}")
-    settings = read_settings(config, {**flags, "shadow": True})
-    for warning in unknown_variables():
-        say(f"warning: {warning}")
     service = live_service(settings, files, follow=False, from_saved_state=True)
     try:
         report = service.once(wait_seconds=0.0)

@@ -64,8 +64,7 @@ def run(  # noqa: PLR0917  # typer turns each into an option
     Policy files say what becomes of a decision: actuation none, scale or hpa. Settings come from
     flags, the environment (AUTOSCALER_...), a file, in this order.
     """
-    from autoscaler.compose import live_service
-    from autoscaler.config.reload import PolicyFiles
+    from autoscaler.compose import live_service, policy_files
     from autoscaler.settings import read_settings, unknown_variables
     from autoscaler.telemetry.logs import set_up_logs
 
@@ -87,7 +86,7 @@ def run(  # noqa: PLR0917  # typer turns each into an option
     for warning in unknown_variables():
         say(f"warning: {warning}")
     set_up_logs(settings.log_format, settings.log_level)
-    watched = PolicyFiles(files)
+    watched = policy_files(settings, files)
     for warning in watched.loaded.warnings:
         say(f"warning: {warning}")
     service = live_service(settings, watched, follow=not once)

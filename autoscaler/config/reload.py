@@ -53,18 +53,25 @@ class PolicyFiles:
     """
 
     def __init__(
-        self, paths: Sequence[Path], *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        paths: Sequence[Path],
+        *,
+        wrong_here: Callable[[LoadedFleet], Sequence[str]] = lambda _: (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read them for the first time.
 
         Args:
             paths: Files and folders.
+            wrong_here: Returns what else to mend, a line each, in files that are right but do not
+                suit this process.
             monotonic: Seconds that only ever rise.
 
         Raises:
             ConfigError: Something is wrong in them; at the start that is fatal.
         """
         self._paths = tuple(paths)
+        self._wrong_here = wrong_here
         self._monotonic = monotonic
         self._known: dict[str, _Known] = {}
         self._seen: tuple[list[Path], list[PolicyFile], list[Problem]] = ([], [], [])
@@ -129,7 +136,11 @@ class PolicyFiles:
     def _whole(
         self, files: list[Path], read: list[PolicyFile], problems: list[Problem]
     ) -> LoadedFleet:
-        return whole_fleet([*self._paths, *files], read, Installed(), problems)
+        loaded = whole_fleet([*self._paths, *files], read, Installed(), problems)
+        wrong = self._wrong_here(loaded)
+        if wrong:
+            raise ConfigError(*wrong)
+        return loaded
 
 
 def _is(one: object, other: object) -> bool:

@@ -126,7 +126,7 @@ def without_target(pools: Iterable[NodePool]) -> tuple[tuple[str, str], ...]:
     Replays need no target; so this is not a rule of the file, but asked by who starts live.
     """
     why = (
-        "spec.target should name the object that makes the nodes (apiVersion, kind, name, "
+        "spec.target: should name the object that makes the nodes (apiVersion, kind, name, "
         "namespace) where actuation is scale, and is missing"
     )
     return tuple(

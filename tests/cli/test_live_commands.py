@@ -158,12 +158,12 @@ def test_a_source_that_is_not_configured_is_refused_at_the_start(
     assert ran.code == 2
     assert warning.startswith("warning: AUTOSCALER_PROMETEUS: no setting has this name")
     assert default == (
-        "source 'default' is not configured: llm/chat would see nothing; configured are: "
-        "none; --prometheus takes its address"
+        "policy.yaml:4: spec.source: 'default' is not configured: llm/chat would see nothing; "
+        "configured are: none; --prometheus takes its address"
     )
     assert eu == (
-        "source 'eu' is not configured: llm/far and 1 more would see nothing; configured are: "
-        "none; `sources` lists such ones"
+        "policy.yaml:19: spec.source: 'eu' is not configured: llm/far and 1 more would see "
+        "nothing; configured are: none; `sources` lists such ones"
     )
 
 

@@ -303,7 +303,7 @@ def test_only_a_pool_that_is_scaled_live_needs_a_target() -> None:
 
     assert key == "b"
     assert why == (
-        "spec.target should name the object that makes the nodes (apiVersion, kind, name, "
+        "spec.target: should name the object that makes the nodes (apiVersion, kind, name, "
         "namespace) where actuation is scale, and is missing"
     )
 
