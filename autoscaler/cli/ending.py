@@ -15,6 +15,7 @@ _UNTOUCHED: Final = (signal.SIG_DFL, signal.default_int_handler)
 _LATER: Final = frozenset({"importlib", "llvmlite", "numba"})
 """Packages that lose what is raised in them, or make another error of it: C code calls back into
 them, and an extension module that fails to load says so in its own words."""
+_COMMANDS: Final = "autoscaler.cli.app"
 _SOON: Final = 0.05
 _AGAIN: Final = 0.5
 
@@ -96,8 +97,12 @@ def _on_its_way(handled: BaseException | None) -> bool:
 
 
 def _lost_in(frame: FrameType | None) -> bool:
+    """Whether such a package stands between the command and the code interrupted."""
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] in _LATER:
+        module = str(frame.f_globals.get("__name__"))
+        if module == _COMMANDS:
+            return False
+        if module.partition(".")[0] in _LATER:
             return True
         frame = frame.f_back
     return False

@@ -85,6 +85,21 @@ def test_it_waits_for_code_that_would_make_another_error_of_it(package: str) -> 
     assert done
 
 
+def test_who_calls_a_command_while_it_is_imported_can_end_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes, went_on = [], []
+
+    def command(**_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        went_on.append(True)
+
+    monkeypatch.setattr(app_module, "app", command)
+    inside("importlib", lambda: codes.append(run("check").code))
+
+    assert (codes, went_on) == ([143], [])
+
+
 def test_a_second_signal_waits_for_nothing() -> None:
     def compiled() -> None:
         signal.raise_signal(signal.SIGTERM)
