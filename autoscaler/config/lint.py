@@ -44,6 +44,7 @@ def warnings_in(draft: Draft) -> Iterator[Problem]:
     workload = draft.workload
     if workload is None:
         return
+    yield from _unknown_group(draft, workload)
     yield from _unused_signals(draft, workload)
     yield from _matches_everything(draft, workload)
     yield from _sleeps_for_ever(draft, workload)
@@ -158,6 +159,17 @@ def _fallback(draft: Draft, workload: ScaledWorkload) -> Iterator[Problem]:
             ("spec", "fallback", "replicas"),
             f"should be within replicas.min and replicas.max ({bounds.min} to {bounds.max}), "
             f"not {count}",
+        )
+
+
+def _unknown_group(draft: Draft, workload: ScaledWorkload) -> Iterator[Problem]:
+    """Yield a group that no cluster has: those of others have a dot in their name."""
+    version = workload.spec.target.api_version
+    group = version.rpartition("/")[0]
+    if "." not in group and version != "v1" and group != "apps":
+        yield draft.problem(
+            ("spec", "target", "apiVersion"),
+            f"{version!r} is no API of Kubernetes that scales anything; did you mean 'apps/v1'?",
         )
 
 

@@ -139,6 +139,27 @@ def test_only_what_the_file_says_counts_as_set() -> None:
             ["a.yaml:15: spec.signals.ttft_p95: no policy uses this signal"],
             id="unused signal",
         ),
+        *(
+            pytest.param(
+                changed(("{kind: Deployment,", f"{{apiVersion: {version}, kind: Deployment,")),
+                [
+                    (
+                        f"a.yaml:5: spec.target.apiVersion: '{version}' is no API of Kubernetes "
+                        "that scales anything; did you mean 'apps/v1'?"
+                    )
+                ],
+                id=f"an API called {version}",
+            )
+            for version in ("app/v1", "apps", "v2", "extensions/v1beta1")
+        ),
+        *(
+            pytest.param(
+                changed(("{kind: Deployment,", f"{{apiVersion: {version}, kind: Engine,")),
+                [],
+                id=f"an API called {version}",
+            )
+            for version in ("apps/v1", "v1", "leaderworkerset.x-k8s.io/v1")
+        ),
         pytest.param(
             changed(("    - {type: queue-drain, signal: queue_length}\n", "")),
             [],
