@@ -18,7 +18,7 @@ from autoscaler.settings import read_settings
 from tests.builders import NOON, Wants, a_fleet, a_workload
 from tests.config.test_reload import GOOD, written
 from tests.fakes.kubernetes import FakeApiServer, objects
-from tests.live.stage import eventually
+from tests.waiting import until
 
 OURS = "inference-autoscaler"
 
@@ -166,7 +166,7 @@ def test_a_kill_switch_that_is_late_pauses_everything_until_it_was_read(stage: S
 
     unread = stage.look(parts, fleet)
     stage.api.faults.clear()
-    eventually(lambda: stage.look(parts, fleet) == (), "the switch is read")
+    until(lambda: stage.look(parts, fleet) == (), "the switch is read")
 
     assert late.hits == 1
     assert [one.kind for one in unread] == [InterventionKind.PAUSED]

@@ -24,8 +24,7 @@ from autoscaler.state import FileStore, StateError, load_state
 from autoscaler.telemetry.report import CycleReport, Mode
 from tests.builders import NOON
 from tests.config.test_reload import written
-
-PATIENCE_SECONDS = 20.0
+from tests.waiting import PATIENCE_SECONDS
 
 
 class World:

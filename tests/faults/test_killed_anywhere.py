@@ -14,7 +14,8 @@ from autoscaler.adapters.kubernetes.connection import Connection
 from autoscaler.adapters.kubernetes.kept_state import ClusterStore
 from autoscaler.core.past import Past
 from autoscaler.state import load_state
-from tests.faults.world import DEPLOYMENTS, NAMESPACE, PATIENCE_SECONDS, SITUATIONS, World
+from tests.faults.world import DEPLOYMENTS, NAMESPACE, SITUATIONS, World
+from tests.waiting import PATIENCE_SECONDS
 
 STRIKES = 4
 WRITES = 5

@@ -37,10 +37,9 @@ from tests.fakes.kubernetes.status import ApiError
 from tests.fakes.prometheus_double import PrometheusDouble
 from tests.faults.clock import Clock
 from tests.faults.metrics import Metrics
+from tests.waiting import PATIENCE_SECONDS
 
 CYCLE_SECONDS: Final = 15.0
-PATIENCE_SECONDS: Final = 20.0
-"""For what goes on beside a cycle; the world goes on when it is done."""
 NAMESPACE: Final = "inference-autoscaler"
 STATE: Final = f"/api/v1/namespaces/{NAMESPACE}/configmaps/inference-autoscaler-state"
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/inference-autoscaler"

@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
-PATIENCE_SECONDS: Final = 60.0
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Process:

@@ -3,9 +3,8 @@
 import contextlib
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,7 +19,8 @@ from tests.fakes.exporter import Exporter, VllmEngine
 from tests.fakes.kubernetes import objects
 from tests.fakes.kubernetes.client import ApiServer
 from tests.fakes.prometheus import RealPrometheus
-from tests.live.process import PATIENCE_SECONDS, Process
+from tests.live.process import Process
+from tests.waiting import PATIENCE_SECONDS, until
 
 MODELS: Final = ("chat", "code")
 STATE: Final = "inference-autoscaler-state"
@@ -49,18 +49,6 @@ spec:
       stabilizationWindowSeconds: 3
       policies: [{{type: Percent, value: 100, periodSeconds: 1}}]
 """
-
-
-def eventually(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until something holds.
-
-    Raises:
-        AssertionError: It did not in time.
-    """
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"waited {seconds:g} s: {what}"
-        time.sleep(0.02)
 
 
 class Stage:
@@ -162,7 +150,7 @@ class Stage:
         """Wait until a Deployment asks for so many replicas."""
         what = f"{name} has {count} replicas; it has"
         try:
-            eventually(lambda: self.replicas(name) == count, what, seconds)
+            until(lambda: self.replicas(name) == count, what, seconds=seconds)
         except AssertionError as error:
             logs = "\n".join(
                 process.log.read_text(encoding="utf-8")[-3000:] for process in self._processes

@@ -9,7 +9,8 @@ import pytest
 
 from tests.fakes.kubernetes import FakeApiServer, objects
 from tests.live.process import Process
-from tests.live.stage import Stage, eventually
+from tests.live.stage import Stage
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +34,7 @@ class Pair:
             self.processes[name] = stage.run(
                 kubeconfig=account.kubeconfig_path, election=True, settings={"identity": name}
             )
-            eventually(partial(self.looks, name), f"{name} looks at its targets")
+            until(partial(self.looks, name), f"{name} looks at its targets")
 
     def looks(self, name: str) -> bool:
         return any(one.user == self.users[name] for one in self.fake.requests.matching("WATCH"))
@@ -77,7 +78,7 @@ def test_after_kill_9_the_standby_acts_within_the_lease(
     pair.processes[leader].kill()
     killed = time.monotonic()
     pair.stage.demand("chat", 70)
-    eventually(lambda: pair.leader() == standby, "the standby takes the lease")
+    until(lambda: pair.leader() == standby, "the standby takes the lease")
     taken = time.monotonic() - killed
     pair.stage.until(7)
     acted = time.monotonic() - killed
@@ -113,7 +114,7 @@ def test_a_leader_that_ends_in_order_hands_over_at_once(pair: Pair) -> None:
     pair.processes[leader].send(signal.SIGTERM)
     assert pair.processes[leader].ended()[0] == 0
     ended = time.monotonic()
-    eventually(lambda: pair.leader() == standby, "the standby takes the lease")
+    until(lambda: pair.leader() == standby, "the standby takes the lease")
 
     assert time.monotonic() - ended < LEASE_SECONDS
     pair.stage.demand("chat", 20)

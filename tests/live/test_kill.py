@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.kubernetes import Break, FakeApiServer
-from tests.live.stage import STATE, Stage, eventually
+from tests.live.stage import STATE, Stage
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -76,11 +77,11 @@ BLOWS = [
 def test_a_change_is_made_once_and_counts(stage: Stage, fake: FakeApiServer, blow: Blow) -> None:
     stage.write_policy("chat", up=2, period=LONG_SECONDS)
     process = stage.run()
-    eventually(lambda: bool(fake.requests.matching("WATCH", "/deployments$")), "it looks")
+    until(lambda: bool(fake.requests.matching("WATCH", "/deployments$")), "it looks")
     armed = [fake.faults.add(**{"times": None, **fault}) for fault in blow.faults]
 
     stage.demand("chat", 80)
-    eventually(lambda: armed[-1].hits > 0, "the process is in the middle of it")
+    until(lambda: armed[-1].hits > 0, "the process is in the middle of it")
     if blow.after_the_write:  # the state is saved after cycles without a change, too
         stage.until(blow.carried_out)
     process.kill()
@@ -94,17 +95,17 @@ def test_a_change_is_made_once_and_counts(stage: Stage, fake: FakeApiServer, blo
 
     assert stage.replicas() == 4
     assert stage.generation() == 2
-    eventually(lambda: _counted(stage) == 2, "the saved state counts the change")
+    until(lambda: _counted(stage) == 2, "the saved state counts the change")
 
 
 def test_a_write_that_is_late_does_not_undo_what_came_after(
     stage: Stage, fake: FakeApiServer
 ) -> None:
     process = stage.run()
-    eventually(lambda: bool(fake.requests.matching("WATCH", "/deployments$")), "it looks")
+    until(lambda: bool(fake.requests.matching("WATCH", "/deployments$")), "it looks")
     late = fake.faults.add(method="PATCH", path=SCALE, delay=LATE_SECONDS)
     stage.demand("chat", 80)
-    eventually(lambda: late.hits > 0, "the write is on its way")
+    until(lambda: late.hits > 0, "the write is on its way")
     sent = time.monotonic()
     process.kill()
 

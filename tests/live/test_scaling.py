@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from tests.fakes.kubernetes import FakeApiServer
-from tests.live.stage import Stage, eventually
+from tests.live.stage import Stage
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def test_shadow_decides_and_writes_nothing(stage: Stage, fake: FakeApiServer) ->
     fake.requests.clear()
     process = stage.run("--shadow")
 
-    eventually(lambda: bool(process.lines("advise")), "a decision is told")
+    until(lambda: bool(process.lines("advise")), "a decision is told")
     (advice,) = process.lines("advise")
     process.send(signal.SIGTERM)
 
@@ -67,7 +68,7 @@ def test_a_changed_policy_file_is_in_force_without_a_restart(stage: Stage) -> No
     stage.until(10)
 
     (stage.folder / "chat.yaml").write_text("kind: [", encoding="utf-8")
-    eventually(lambda: bool(process.lines("policy files are broken")), "the breakage is told")
+    until(lambda: bool(process.lines("policy files are broken")), "the breakage is told")
     stage.write_policy("chat", most=12)
 
     stage.until(12)
@@ -88,9 +89,7 @@ class TestOnce:
 
     def test_it_acts_prints_and_ends_with_0(self, stage: Stage) -> None:
         stage.demand("chat", 40)
-        eventually(
-            lambda: stage.prometheus.value("sum(vllm:num_requests_running)") == 60, "40 and 20"
-        )
+        until(lambda: stage.prometheus.value("sum(vllm:num_requests_running)") == 60, "40 and 20")
 
         process = stage.run("--once", "--json", election=True, settings=ONE_LOOK)
         code, printed = process.ended()

@@ -11,8 +11,9 @@ from metrics_adapter.follower import ControllerSettings, Follower
 from metrics_adapter.keda.server import KedaServer
 from metrics_adapter.keda.settings import KedaSettings
 from metrics_adapter.newest import Newest
-from tests.live.stage import Stage, eventually
+from tests.live.stage import Stage
 from tests.metrics_adapter.keda.scene import ARGUMENTS, ScalerClient, a_ref
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def test_a_sleeping_workload_wakes_long_before_the_next_cycle(stage: Stage) -> N
 def test_keda_is_told_long_before_the_next_cycle(stage: Stage) -> None:
     stage.sleep("chat", actuation="hpa")
     process = stage.run(settings=RARELY)
-    eventually(lambda: bool(process.lines("serving")), "the controller serves")
+    until(lambda: bool(process.lines("serving")), "the controller serves")
     (serving,) = process.lines("serving")
 
     assert asyncio.run(_told(stage, serving["url"])) == (False, True)

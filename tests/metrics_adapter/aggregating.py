@@ -9,8 +9,9 @@ import yaml
 
 from metrics_adapter.settings import AdapterSettings
 from tests.fakes.envtest import RealApiServer
-from tests.metrics_adapter.cluster import FakeController, until
+from tests.metrics_adapter.cluster import FakeController
 from tests.metrics_adapter.conftest import Running
+from tests.waiting import until
 
 MANIFESTS: Final = Path(__file__).parents[2] / "manifests" / "metrics-api"
 OURS: Final = "inference-autoscaler"

@@ -299,14 +299,6 @@ class FakeController(Loopback):
             return False
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait until something is so."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it did not come about"
-        time.sleep(0.01)
-
-
 def raw(address: tuple[str, int], context: ssl.SSLContext, data: bytes) -> bytes:
     """Send bytes over TLS and return all that comes back."""
     with (

@@ -19,7 +19,8 @@ import trustme
 from metrics_adapter.process import wall
 from metrics_adapter.service import Adapter
 from metrics_adapter.settings import AdapterSettings
-from tests.metrics_adapter.cluster import HPA, FakeCluster, FakeController, until
+from tests.metrics_adapter.cluster import HPA, FakeCluster, FakeController
+from tests.waiting import until
 
 AGGREGATOR = {"X-Remote-User": "system:kube-aggregator", "X-Remote-Group": "system:masters"}
 AS_HPA = [

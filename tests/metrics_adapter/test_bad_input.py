@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from metrics_adapter import handshakes, server
-from tests.metrics_adapter.cluster import FakeCluster, FakeController, raw, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController, raw
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
 from tests.metrics_adapter.plans import a_row
+from tests.waiting import has_ended, until
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 VALUE = f"{LIST}/namespaces/llm/load"
@@ -239,18 +239,6 @@ def test_a_client_that_always_sends_a_little_more_is_cut_off(start: Start) -> No
         assert time.monotonic() - began < 5
 
 
-def has_ended(connection: socket.socket) -> bool:
-    """Whether the other side has ended it, which reading would tell only after all that came."""
-    ours, theirs = (
-        f":{whose[1]:04X}" for whose in (connection.getsockname(), connection.getpeername())
-    )
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    established = "01"
-    return not any(
-        row[1].endswith(theirs) and row[2].endswith(ours) and row[3] == established for row in rows
-    )
-
-
 @pytest.mark.slow
 def test_who_takes_no_answer_is_cut_off_and_others_are_answered(
     start: Start, controller: FakeController
@@ -268,7 +256,7 @@ def test_who_takes_no_answer_is_cut_off_and_others_are_answered(
     ):
         greedy.sendall(asking)
         # Answers fill what the kernel keeps first; only then does a clock run.
-        until(lambda: has_ended(greedy), seconds=60)
+        until(lambda: has_ended(greedy))
         assert adapter.get("/livez", proxied=False).status == 200
         taken = 0
         with contextlib.suppress(OSError):

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from metrics_adapter import front_proxy
 from metrics_adapter.identity import FrontProxy, User
-from tests.metrics_adapter.cluster import HPA, FakeCluster, raw, until
+from tests.metrics_adapter.cluster import HPA, FakeCluster, raw
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
+from tests.waiting import until
 
 VALUE = "/apis/external.metrics.k8s.io/v1beta1/namespaces/llm/load"
 LIST = "/apis/external.metrics.k8s.io/v1beta1"

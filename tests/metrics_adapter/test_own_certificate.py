@@ -17,8 +17,9 @@ from metrics_adapter.incumbents import Owner
 from metrics_adapter.own_certificate import OwnCertificate
 from metrics_adapter.targets import CUSTOM, EXTERNAL
 from tests.builders import NOON
-from tests.metrics_adapter.cluster import FakeCluster, until
+from tests.metrics_adapter.cluster import FakeCluster
 from tests.metrics_adapter.conftest import AGGREGATOR, Clock, Start
+from tests.waiting import until
 
 OWN = Owner("inference-autoscaler", "inference-autoscaler-metrics")
 SECRET = "/api/v1/namespaces/inference-autoscaler/secrets/inference-autoscaler-metrics-tls"

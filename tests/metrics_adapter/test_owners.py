@@ -5,9 +5,10 @@ from structlog.testing import capture_logs
 
 from metrics_adapter.incumbents import Owner, Registration, advice
 from metrics_adapter.targets import CUSTOM, EXTERNAL
-from tests.metrics_adapter.cluster import FakeCluster, until
+from tests.metrics_adapter.cluster import FakeCluster
 from tests.metrics_adapter.conftest import Start
 from tests.metrics_adapter.test_own_certificate import OWN, register, register_version
+from tests.waiting import until
 
 KEDA = Owner("keda", "keda-operator-metrics-apiserver")
 OURS = "APIService v1beta1.external.metrics.k8s.io"

@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from autoscaler.core.errors import ConfigError
 from metrics_adapter.authority import DAY
 from metrics_adapter.targets import CUSTOM
-from tests.metrics_adapter.cluster import FakeCluster, raw, until
+from tests.metrics_adapter.cluster import FakeCluster, raw
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Start
+from tests.waiting import until
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 

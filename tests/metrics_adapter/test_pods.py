@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.metrics_adapter.cluster import FakeCluster, FakeController, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController
 from tests.metrics_adapter.conftest import AS_HPA, Running
 from tests.metrics_adapter.plans import a_row, a_signal
+from tests.waiting import until
 
 PODS = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/llm/pods"
 

@@ -25,9 +25,10 @@ from tests.metrics_adapter.aggregating import (
     collection,
     documents,
 )
-from tests.metrics_adapter.cluster import HPA, FakeController, raw, until
+from tests.metrics_adapter.cluster import HPA, FakeController, raw
 from tests.metrics_adapter.conftest import Running
 from tests.metrics_adapter.plans import a_row, a_signal
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -69,14 +70,14 @@ def test_the_apis_become_available_with_our_own_authority(
     api: AggregatingApiServer, adapter: Running
 ) -> None:
     for name in ("v1beta1.external.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"):
-        until(lambda name=name: api.available(name), 60)  # type: ignore[misc]
+        until(lambda name=name: api.available(name))  # type: ignore[misc]
         spec = api.get(f"{SERVICES}/{name}")["spec"]
         assert spec["caBundle"]
         assert "insecureSkipTLSVerify" not in spec
 
 
 def test_a_value_comes_through_the_api_server(api: AggregatingApiServer, adapter: Running) -> None:
-    until(lambda: api.available("v1beta1.external.metrics.k8s.io"), 60)
+    until(lambda: api.available("v1beta1.external.metrics.k8s.io"))
 
     answer = api.request(
         "GET",
@@ -93,7 +94,7 @@ def test_a_value_comes_through_the_api_server(api: AggregatingApiServer, adapter
 def test_an_object_s_value_comes_through_the_api_server(
     api: AggregatingApiServer, adapter: Running
 ) -> None:
-    until(lambda: api.available("v1beta2.custom.metrics.k8s.io"), 60)
+    until(lambda: api.available("v1beta2.custom.metrics.k8s.io"))
 
     answer = api.request(
         "GET", f"{CUSTOM}/namespaces/llm/deployments.apps/chat/load", headers=AS_HPA
@@ -106,7 +107,7 @@ def test_an_object_s_value_comes_through_the_api_server(
 def test_a_stale_value_reaches_who_asked_with_our_message(
     api: AggregatingApiServer, adapter: Running, controller: FakeController
 ) -> None:
-    until(lambda: api.available("v1beta1.external.metrics.k8s.io"), 60)
+    until(lambda: api.available("v1beta1.external.metrics.k8s.io"))
     stale = a_signal(state="stale", why="newest sample is 400 s old", time=NOON - 400)
     controller.publish(a_row(signals={"load": stale}))
     until(lambda: _cycle(adapter) == "c-2")
@@ -141,7 +142,7 @@ def test_discovery_is_collected(api: AggregatingApiServer, adapter: Running) -> 
             for resource in version["resources"]
         }
 
-    until(lambda: {"load", "desired_replicas"} <= metrics(), 90)
+    until(lambda: {"load", "desired_replicas"} <= metrics(), seconds=90)
 
 
 def test_what_we_say_of_ourselves_is_collected(api: AggregatingApiServer, adapter: Running) -> None:
@@ -152,8 +153,8 @@ def test_what_we_say_of_ourselves_is_collected(api: AggregatingApiServer, adapte
         answer = api.request("GET", f"/openapi/{version}")
         return answer.status == 200 and path in answer.json["paths"]
 
-    until(lambda: known("v2"), 90)
-    until(lambda: known(f"v3{EXTERNAL}"), 90)
+    until(lambda: known("v2"), seconds=90)
+    until(lambda: known(f"v3{EXTERNAL}"), seconds=90)
 
 
 def test_namespaces_can_be_deleted_as_far_as_discovery_goes(
@@ -208,7 +209,7 @@ def test_whoever_is_registered_at_an_older_version_alone_is_seen_with_our_rights
     api: AggregatingApiServer, adapter: Running
 ) -> None:
     """Of two versions of a group the API server prefers ours, so HPAs ask the other no more."""
-    until(lambda: api.available("v1beta2.custom.metrics.k8s.io"), 60)
+    until(lambda: api.available("v1beta2.custom.metrics.k8s.io"))
     name = "v1beta1.custom.metrics.k8s.io"
     api.create(
         SERVICES,
@@ -241,7 +242,7 @@ def test_whoever_is_registered_at_an_older_version_alone_is_seen_with_our_rights
             await asked.close()
 
     try:
-        until(lambda: versions() == ["v1beta2", "v1beta2", "v1beta1"], 60)
+        until(lambda: versions() == ["v1beta2", "v1beta2", "v1beta1"])
         ours, beside = asyncio.run(seen())
     finally:
         api.request("DELETE", f"{SERVICES}/{name}")
@@ -293,7 +294,7 @@ def test_whoever_is_passed_on_to_finds_our_account_allowed_with_the_manifest_for
     for document in documents("delegates.yaml"):
         api.create(collection(document), document)
 
-    until(lambda: external() and custom(), 30)
+    until(lambda: external() and custom(), seconds=30)
     assert not may(verb="list", group="", resource="secrets")
     assert not may(verb="delete", group="external.metrics.k8s.io", resource="s0-cron")
 

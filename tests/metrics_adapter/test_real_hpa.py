@@ -19,9 +19,10 @@ from tests.metrics_adapter.aggregating import (
     adapter_behind,
     documents,
 )
-from tests.metrics_adapter.cluster import HPA, FakeController, until
+from tests.metrics_adapter.cluster import HPA, FakeController
 from tests.metrics_adapter.conftest import Running
 from tests.metrics_adapter.plans import a_row, a_signal
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.builders import NOON
-from tests.metrics_adapter.cluster import HPA, FakeCluster, FakeController, until
+from tests.metrics_adapter.cluster import HPA, FakeCluster, FakeController
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
 from tests.metrics_adapter.plans import a_row, a_signal
+from tests.waiting import until
 
 EXTERNAL = "/apis/external.metrics.k8s.io/v1beta1"
 CUSTOM = "/apis/custom.metrics.k8s.io/v1beta2"

@@ -4,9 +4,10 @@ import base64
 
 import pytest
 
-from tests.metrics_adapter.cluster import FakeCluster, FakeController, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
 from tests.metrics_adapter.plans import a_row
+from tests.waiting import until
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 VALUE = f"{LIST}/namespaces/llm/desired_replicas"

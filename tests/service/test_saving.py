@@ -12,8 +12,8 @@ from autoscaler.core.planner import FleetState
 from autoscaler.service.saving import SavedFirst, Saving
 from autoscaler.state import StateError, load_state
 from tests.builders import NOON
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20.0
 A_MOMENT = 0.2
 """In which what must not happen would have happened."""
 

@@ -6,7 +6,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobEvent
 
 from autoscaler.service import wall
 from autoscaler.service.timetable import Timetable
-from tests.live.stage import eventually
+from tests.waiting import until
 
 
 def test_planned_cycles_that_never_ran_because_one_took_long_are_counted_once() -> None:
@@ -20,7 +20,7 @@ def test_planned_cycles_that_never_ran_because_one_took_long_are_counted_once() 
     assert timetable.lag_seconds(wall()) == 0.0  # nothing is planned yet
     timetable.start()
     assert running.acquire(timeout=20)
-    eventually(lambda: timetable._missed > 1, "cycles are missed")
+    until(lambda: timetable._missed > 1, "cycles are missed")
     go_on.set()
     timetable.stop()
 
@@ -35,7 +35,7 @@ def test_a_cycle_is_as_late_as_it_began_after_its_time() -> None:
     assert ran.wait(20)
     try:
         job = timetable._scheduler.get_job("cycle")
-        eventually(lambda: job.next_run_time.timestamp() > wall(), "the next one is planned")
+        until(lambda: job.next_run_time.timestamp() > wall(), "the next one is planned")
         planned = job.next_run_time.timestamp() - 600.0
 
         assert abs(timetable.lag_seconds(planned + 7.0) - 7.0) < 1e-6
@@ -57,7 +57,7 @@ def test_a_cycle_out_of_turn_comes_at_once_and_is_not_late() -> None:
     timetable.start()
     assert ran.acquire(timeout=20)
     planned = timetable._scheduler.get_job("cycle")
-    eventually(lambda: planned.next_run_time.timestamp() > wall(), "the next one is planned")
+    until(lambda: planned.next_run_time.timestamp() > wall(), "the next one is planned")
     due = planned.next_run_time
     try:
         timetable.soon()

@@ -20,9 +20,9 @@ from autoscaler.service.waking import SHARE, Waking
 from autoscaler.settings import read_settings
 from tests.builders import NOON, PerReplica, a_fleet, a_workload, seen
 from tests.config.test_reload import written
-from tests.live.stage import eventually
 from tests.test_service import Lease
 from tests.test_service import World as Cluster
+from tests.waiting import until
 
 CHAT, CODE = (
     a_workload(PerReplica(), name=name, signals={"load": {}}, minimum=0)
@@ -241,7 +241,7 @@ def test_a_bug_in_a_look_is_told_and_the_next_look_comes() -> None:
     _, waking = scene(world, seconds=0.01)
     with capture_logs() as lines:
         waking.start()
-        eventually(lambda: len(world.looked) > 1, "it is looked again")
+        until(lambda: len(world.looked) > 1, "it is looked again")
         waking.stop()
 
     assert lines[0]["event"] == "look failed"

@@ -11,6 +11,7 @@ from autoscaler.telemetry import routes
 from autoscaler.telemetry.latest import Latest
 from tests.telemetry.conftest import Serve, get
 from tests.telemetry.reports import a_report
+from tests.waiting import has_ended, until
 
 
 def closed_within(connection: socket.socket, seconds: float) -> bool:
@@ -65,7 +66,7 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(
 
     with socket.create_connection(server.address) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(1.5)
+        until(lambda: has_ended(connection))
         connection.settimeout(5)
         taken = 0
         with contextlib.suppress(ConnectionError):

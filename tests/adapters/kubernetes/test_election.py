@@ -22,6 +22,7 @@ from autoscaler.adapters.kubernetes.election import (
 from autoscaler.adapters.kubernetes.lease import ClusterLease
 from tests.adapters.kubernetes.lease_world import Fault, World
 from tests.fakes.kubernetes import Break, FakeApiServer
+from tests.waiting import until
 
 seconds = st.sampled_from([0.0, 0.25, 1.0, 3.0, 6.0, 12.0, 20.0, 40.0])
 faults = st.builds(
@@ -388,7 +389,6 @@ def test_without_a_boot_clock_the_monotonic_one_counts(monkeypatch: pytest.Monke
 # --- over HTTP, in threads --------------------------------------------------------------------
 
 FAST = Durations(lease_seconds=4.0, renew_seconds=2.4, retry_seconds=0.2, request_seconds=0.9)
-PATIENCE_SECONDS = 20.0
 
 
 class Cable:
@@ -435,15 +435,6 @@ def elect(api: FakeApiServer) -> Iterator[Callable[[str], Process]]:
     assert not [one for one in threading.enumerate() if one.name == "election"]
 
 
-def wait_for(what: Callable[[], bool], most: float) -> float:
-    """Wait until something is so; return the seconds."""
-    began = time.monotonic()
-    while not what():
-        assert time.monotonic() - began < most, f"not so after {most} s"
-        time.sleep(0.005)
-    return time.monotonic() - began
-
-
 @pytest.mark.slow
 def test_a_cut_off_leader_is_followed_within_the_lease_and_a_retry(
     api: FakeApiServer, elect: Callable[[str], Process]
@@ -459,7 +450,7 @@ def test_a_cut_off_leader_is_followed_within_the_lease_and_a_retry(
     watcher = threading.Thread(target=watch)
     watcher.start()
     first.cable.cut = True
-    took = wait_for(second.election.is_leader, PATIENCE_SECONDS)
+    took = until(second.election.is_leader)
     done.set()
     watcher.join()
 
@@ -479,7 +470,7 @@ def test_a_leader_that_stops_is_followed_at_once(elect: Callable[[str], Process]
     first, second = _leader_and_standby(elect)
 
     assert first.election.stop()
-    took = wait_for(second.election.is_leader, PATIENCE_SECONDS)
+    took = until(second.election.is_leader)
 
     assert took < FAST.lease_seconds - FAST.renew_seconds
 
@@ -489,20 +480,20 @@ def test_a_server_that_hangs_ends_the_lead_on_time(
     api: FakeApiServer, elect: Callable[[str], Process]
 ) -> None:
     one = elect("only").election
-    wait_for(one.is_leader, PATIENCE_SECONDS)
+    until(one.is_leader)
 
     with api.faults.during(breaks=Break.HANG):
-        took = wait_for(lambda: not one.is_leader(), PATIENCE_SECONDS)
+        took = until(lambda: not one.is_leader())
 
     assert took < FAST.lease_seconds
-    wait_for(one.is_leader, PATIENCE_SECONDS)
+    until(one.is_leader)
 
 
 def _leader_and_standby(elect: Callable[[str], Process]) -> tuple[Process, Process]:
     first = elect("first")
-    wait_for(first.election.is_leader, PATIENCE_SECONDS)
+    until(first.election.is_leader)
     second = elect("second")
-    wait_for(lambda: second.election.standing().holder == "first", PATIENCE_SECONDS)
+    until(lambda: second.election.standing().holder == "first")
     return first, second
 
 

@@ -31,9 +31,9 @@ from autoscaler.core.policy import Policy
 from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from tests.adapters.kubernetes.bodies import NOON, a_budget, a_container, a_pod, a_target
 from tests.adapters.kubernetes.conftest import HASTY
-from tests.adapters.kubernetes.test_watch import eventually
 from tests.builders import Wants, a_fleet, a_workload, largest
 from tests.fakes.kubernetes import Break, FakeApiServer, objects
+from tests.waiting import until
 
 QUICK = WatchLimits(
     watch_seconds=1.0, silence_seconds=0.3, first_wait_seconds=0.01, longest_wait_seconds=0.05
@@ -118,7 +118,7 @@ def test_changes_are_seen_at_the_next_reading(api: FakeApiServer, reader: Open) 
     look(targets)
     api.merge("/apis/apps/v1/namespaces/llm/deployments/chat", {"spec": {"replicas": 5}})
 
-    eventually(lambda: only(look(targets)).replicas.desired == 5)
+    until(lambda: only(look(targets)).replicas.desired == 5)
     assert only(look(targets)).replicas.starting == 2
 
 
@@ -192,7 +192,7 @@ def test_an_outage_is_a_gap_once_what_is_known_is_too_old(api: FakeApiServer, re
     only(look(targets))
     api.stop()
 
-    eventually(lambda: look(targets).missing)
+    until(lambda: look(targets).missing)
     gap = look(targets).missing["llm/chat"]
     assert gap.reason is GapReason.ERROR
     assert gap.detail.startswith(
@@ -201,7 +201,7 @@ def test_an_outage_is_a_gap_once_what_is_known_is_too_old(api: FakeApiServer, re
     assert "more than 0.5 s: " in gap.detail
 
     api.start()
-    eventually(lambda: not look(targets).missing)
+    until(lambda: not look(targets).missing)
 
 
 def test_a_role_that_lacks_the_right_is_a_gap(api: FakeApiServer) -> None:
@@ -518,7 +518,7 @@ def test_what_is_no_longer_asked_for_is_no_longer_followed(
     api.requests.clear()
     api.cut_watches()
 
-    eventually(lambda: len(api.requests.matching("WATCH", "deployments")) >= 1)
+    until(lambda: len(api.requests.matching("WATCH", "deployments")) >= 1)
     assert not api.requests.matching("", "statefulsets")
 
 

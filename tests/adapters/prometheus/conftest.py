@@ -1,6 +1,7 @@
 """A reader of what a double of Prometheus answers."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -93,8 +94,12 @@ def until_loaded(reader: SignalReader, fleet: FleetSpec, now: float) -> dict[str
 
 
 class Sluggish(PrometheusSource):
-    """Takes longer than it is allowed to."""
+    """Takes longer than it is allowed to: until it is told to go on."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        super().__init__(settings)
+        self.goes_on = threading.Event()
 
     def query_range(self, *given: Any, deadline: float | None = None) -> Answer:
-        time.sleep(0.3)
+        self.goes_on.wait(60)
         return super().query_range(*given)

@@ -12,6 +12,7 @@ from tests.adapters.prometheus.conftest import Models, Reading, Sluggish, wantin
 from tests.adapters.prometheus.fleets import fleet_of
 from tests.builders import NOON
 from tests.fakes.prometheus_double import HTML, Fault, PrometheusDouble
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,8 @@ def test_an_answer_that_comes_after_the_deadline_is_there_in_the_next_cycle(
     ):
         first = reader.read(fleet, NOON)["llm/chat"]
         second = reader.read(fleet, NOON + 1)["llm/chat"]
-        time.sleep(0.5)
+        source.goes_on.set()
+        until(lambda: not reader.read(fleet, NOON + 2)["llm/chat"].missing)
         third = reader.read(fleet, NOON + 2)["llm/chat"]
 
     late = Gap(GapReason.ERROR, "default: timed out: not back when the cycle had to go on")

@@ -18,6 +18,7 @@ from tests.adapters.prometheus.conftest import (
 from tests.adapters.prometheus.fleets import fleet_of
 from tests.builders import NOON
 from tests.fakes.prometheus_double import Fault, PrometheusDouble, always
+from tests.waiting import until
 
 TOKENS = "sum by ($labels) (rate(tokens_total{$match}[$window]))"
 
@@ -106,7 +107,9 @@ def test_an_answer_to_a_plan_that_is_gone_is_left_alone(double: PrometheusDouble
         SignalReader({"default": source}, plan_queries, deadline_seconds=0.05) as reader,
     ):
         reader.read(fleet_of([wanting("chat")]), NOON)
-        time.sleep(0.5)
+        source.goes_on.set()
+        until(lambda: double.asked)
+        time.sleep(0.2)
         seen = reader.read(other, NOON)["llm/chat"]
 
     assert seen.signals == {}

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from metrics_adapter import delegate
 from metrics_adapter.targets import CUSTOM, EXTERNAL
-from tests.metrics_adapter.cluster import until
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
 from tests.metrics_adapter.incumbents import Incumbent
+from tests.waiting import until
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from metrics_adapter.targets import CUSTOM
-from tests.metrics_adapter.cluster import FakeCluster, FakeController, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start, request
 from tests.metrics_adapter.delegates.conftest import OBJECT, ask
 from tests.metrics_adapter.incumbents import CUSTOM_GROUP, SELECTOR, Older, an_item
+from tests.waiting import until
 
 V1BETA2 = "custom.metrics.k8s.io/v1beta2"
 HITS = "an item of its answer has a value of hits that "

@@ -12,9 +12,10 @@ import trustme
 from autoscaler.core.errors import ConfigError
 from metrics_adapter import delegate, server
 from metrics_adapter.targets import EXTERNAL
-from tests.metrics_adapter.cluster import FakeCluster, FakeController, say, until
+from tests.metrics_adapter.cluster import FakeCluster, FakeController, say
 from tests.metrics_adapter.conftest import AGGREGATOR, AS_HPA, Running, Start
 from tests.metrics_adapter.incumbents import S0_CRON, Incumbent
+from tests.waiting import until
 
 LIST = "/apis/external.metrics.k8s.io/v1beta1"
 ANSWERED = {

@@ -10,10 +10,10 @@ from metrics_adapter import delegate as delegate_module
 from metrics_adapter.delegate import Delegate, DelegateSettings
 from metrics_adapter.statuses import RefusalError
 from metrics_adapter.targets import CUSTOM
-from tests.metrics_adapter.cluster import until
 from tests.metrics_adapter.conftest import Clock, Running, Start
 from tests.metrics_adapter.delegates.conftest import OBJECT, ask
 from tests.metrics_adapter.incumbents import Older
+from tests.waiting import until
 
 
 def test_which_version_it_serves_is_asked_once_for_many_values(

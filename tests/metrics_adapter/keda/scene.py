@@ -16,8 +16,8 @@ from metrics_adapter.keda import externalscaler_pb2 as pb
 from metrics_adapter.keda.server import KedaServer
 from metrics_adapter.keda.settings import KedaSettings
 from metrics_adapter.newest import Newest
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20.0
 """Far more than anything here takes: a test that waits so long has found something."""
 
 ARGUMENTS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]

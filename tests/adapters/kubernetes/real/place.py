@@ -1,7 +1,6 @@
 """A namespace of a test's own on either server, and what lies in it."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -116,13 +115,3 @@ class Place:
             yield replace(self, connection=connection, kinds=Kinds(connection))
         finally:
             connection.close()
-
-
-def until(done: Callable[[], bool], seconds: float = 10.0) -> float:
-    """Wait until something is so; return the seconds that it took."""
-    began = time.monotonic()
-    while not done():
-        taken = time.monotonic() - began
-        assert taken < seconds, f"not so within {seconds:g} s"
-        time.sleep(0.02)
-    return time.monotonic() - began

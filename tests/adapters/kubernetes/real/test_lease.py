@@ -17,9 +17,10 @@ from autoscaler.adapters.kubernetes.election import Durations, Election, NotLead
 from autoscaler.adapters.kubernetes.lease import Claim, ClusterLease, ConflictError
 from autoscaler.adapters.kubernetes.requests import FIELD_MANAGER
 from autoscaler.service import wall
-from tests.adapters.kubernetes.real.place import Place, until
+from tests.adapters.kubernetes.real.place import Place
 from tests.adapters.kubernetes.real.relay import Cut, Relay
 from tests.fakes.kubernetes.client import write_kubeconfig
+from tests.waiting import until
 
 FAST = Durations(lease_seconds=2.0, renew_seconds=1.2, retry_seconds=0.1, request_seconds=0.5)
 NAME = "leader"
@@ -117,13 +118,13 @@ def test_one_leads_and_hands_over_when_it_ends(
     put_free(place)
     with candidates(place, first=connection, second=second) as they:
         they.elections["first"].start()
-        until(lambda: they.leads("first"), 2.0)
+        until(lambda: they.leads("first"), seconds=2.0)
         they.elections["second"].start()
         time.sleep(3 * FAST.retry_seconds)
         assert they.leaders == {"first"}
 
         assert they.elections["first"].stop()
-        taken = until(lambda: they.leads("second"), FAST.lease_seconds)
+        taken = until(lambda: they.leads("second"), seconds=FAST.lease_seconds)
 
         assert taken < FAST.renew_seconds
         with pytest.raises(NotLeaderError, match="the lease names"):
@@ -136,9 +137,9 @@ def test_the_record_says_who_leads_and_since_when(place: Place, connection: Conn
     put_free(place)
     with candidates(place, first=connection) as they:
         they.elections["first"].start()
-        until(lambda: they.leads("first"), 2.0)
+        until(lambda: they.leads("first"), seconds=2.0)
         begun = record(place)["spec"]
-        until(lambda: record(place)["spec"]["renewTime"] > begun["renewTime"], 2.0)
+        until(lambda: record(place)["spec"]["renewTime"] > begun["renewTime"], seconds=2.0)
         renewed = record(place)
 
     micro = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -159,7 +160,7 @@ def test_a_lease_that_is_new_is_held_for_its_length_first(
 ) -> None:
     with candidates(place, first=connection) as they:
         they.elections["first"].start()
-        taken = until(lambda: they.leads("first"), FAST.lease_seconds + SLACK)
+        taken = until(lambda: they.leads("first"), seconds=FAST.lease_seconds + SLACK)
 
     assert taken >= FAST.lease_seconds - SLACK
     assert record(place)["spec"]["leaseTransitions"] == 0
@@ -174,15 +175,15 @@ def test_a_leader_that_is_cut_off_stops_before_another_leads(
     put_free(place)
     with candidates(place, far=far, near=second) as they:
         they.elections["far"].start()
-        until(lambda: they.leads("far"), 2.0)
+        until(lambda: they.leads("far"), seconds=2.0)
         they.elections["near"].start()
         time.sleep(3 * FAST.retry_seconds)
 
         cut_at = time.monotonic()
         relay.cut(how)
-        until(lambda: not they.leads("far"), FAST.renew_seconds + SLACK)
+        until(lambda: not they.leads("far"), seconds=FAST.renew_seconds + SLACK)
         stopped = time.monotonic() - cut_at
-        until(lambda: they.leads("near"), 2 * FAST.lease_seconds)
+        until(lambda: they.leads("near"), seconds=2 * FAST.lease_seconds)
         taken = time.monotonic() - cut_at
 
     assert stopped <= FAST.renew_seconds + SLACK

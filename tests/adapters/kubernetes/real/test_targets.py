@@ -19,10 +19,10 @@ from tests.adapters.kubernetes.real.place import (
     SOMEBODYS,
     STATEFUL_SET,
     Place,
-    until,
 )
 from tests.builders import a_fleet
 from tests.fakes.kubernetes import objects
+from tests.waiting import until
 
 SOON = 3.0  # seconds; a fraction of one where nobody else keeps the machine busy
 SHORT = WatchLimits(watch_seconds=1.0, first_wait_seconds=0.05, longest_wait_seconds=0.2)
@@ -58,11 +58,11 @@ class Eye:
                 getattr(replicas, name) == value for name, value in wanted.items()
             )
 
-        return until(so, SOON)
+        return until(so, seconds=SOON)
 
     def waits_for_gap(self, reason: GapReason) -> str:
         """Wait until it is not seen for this reason; return the detail."""
-        until(lambda: getattr(self.look(), "reason", None) is reason, SOON)
+        until(lambda: getattr(self.look(), "reason", None) is reason, seconds=SOON)
         return str(self.look().detail)
 
 

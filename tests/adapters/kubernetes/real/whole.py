@@ -20,9 +20,10 @@ from autoscaler.core.workload import FleetSpec, ScaledWorkload
 from autoscaler.service import Service, wall
 from autoscaler.settings import Settings
 from autoscaler.telemetry.report import CycleReport
-from tests.adapters.kubernetes.real.place import KINDS, LEADER_WORKER_SET, Place, until
+from tests.adapters.kubernetes.real.place import KINDS, LEADER_WORKER_SET, Place
 from tests.fakes.kubernetes import objects
 from tests.fakes.prometheus_double import Asked, Line, PrometheusDouble, always
+from tests.waiting import until
 
 LEAD_SECONDS: Final = 8.0
 STATE: Final = "inference-autoscaler-state"
