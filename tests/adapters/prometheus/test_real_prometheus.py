@@ -92,8 +92,8 @@ class World:
         self.source = PrometheusSource(SourceSettings.model_validate(settings))
         self.reader = self.another_reader()
 
-    def another_reader(self) -> SignalReader:
-        limits = PlanLimits(scrape_seconds=1.0)
+    def another_reader(self, scrape_seconds: float = 1.0) -> SignalReader:
+        limits = PlanLimits(scrape_seconds=scrape_seconds)
         return SignalReader(
             {"default": self.source},
             lambda fleet: plan_queries(fleet, limits=limits),
@@ -171,12 +171,16 @@ def test_gpus_without_a_pod_are_nobodys(world: World) -> None:
 
 def test_a_signal_whose_target_died_grows_old_although_rates_still_answer(world: World) -> None:
     fleet = fleet_of([wanting("dies", tokens=TOKENS), wanting("lives", tokens=TOKENS)])
+    world.reader.close()
+    world.reader = world.another_reader(scrape_seconds=5.0)  # rates are over 21 s
     world.until(fleet, "dies", lambda seen: samples(seen, "tokens") >= 3)
     world.exporter.dead.add("dies")
     died = now()
 
     dead = world.until(fleet, "dies", lambda seen: "tokens" in seen.missing and now() > died + 2.5)
-    still = world.prometheus.value('sum(rate(vllm:generation_tokens_total{model_name="dies"}[4s]))')
+    still = world.prometheus.value(
+        'sum(rate(vllm:generation_tokens_total{model_name="dies"}[21s]))'
+    )
 
     alive = world.until(fleet, "lives", lambda seen: not seen.missing)
 
