@@ -134,6 +134,11 @@ def age_of(series: Series) -> float:
     return now() - series.latest_time
 
 
+def empty(seen: SignalsSeen, name: str) -> bool:
+    """Whether a query brings nothing, and not just no answer in time."""
+    return name in seen.missing and seen.missing[name].reason is GapReason.EMPTY
+
+
 def samples(seen: SignalsSeen, name: str) -> int:
     return len(seen.signals.get(name, ()))
 
@@ -177,7 +182,7 @@ def test_a_signal_whose_target_died_grows_old_although_rates_still_answer(world:
     world.exporter.dead.add("dies")
     died = now()
 
-    dead = world.until(fleet, "dies", lambda seen: "tokens" in seen.missing and now() > died + 2.5)
+    dead = world.until(fleet, "dies", lambda seen: empty(seen, "tokens") and now() > died + 2.5)
     still = world.prometheus.value(
         'sum(rate(vllm:generation_tokens_total{model_name="dies"}[21s]))'
     )
@@ -201,9 +206,9 @@ def test_a_gauge_whose_target_died_is_empty_not_zero_and_fresh_when_it_returns(
         lambda seen: samples(seen, "queue") > 0 and seen.signals["queue"].latest == 4.0,
     )  # fmt: skip
     world.exporter.dead.add("returns")
-    gone = world.until(fleet, "returns", lambda seen: "queue" in seen.missing)
-    world.exporter.dead.discard("returns")
+    gone = world.until(fleet, "returns", lambda seen: empty(seen, "queue"))
     world.engines["returns"].waiting = 9.0
+    world.exporter.dead.discard("returns")
     back = world.until(fleet, "returns", lambda seen: not seen.missing)
 
     assert gone.missing["queue"].reason is GapReason.EMPTY
@@ -310,7 +315,10 @@ def test_a_restart_of_prometheus_keeps_the_window_and_heals(world: World) -> Non
     )  # fmt: skip
     world.prometheus.kill()
 
-    down = world.until(fleet, "steady", lambda seen: "queue" in seen.missing)
+    down = world.until(
+        fleet, "steady",
+        lambda seen: "queue" in seen.missing and "refused" in seen.missing["queue"].detail,
+    )  # fmt: skip
     world.prometheus.start()
     last = before.signals["queue"].latest_time
     back = world.until(
